@@ -1,0 +1,58 @@
+"""Arrays from the outside: numpy or torch in, checked float64 tensors inside, and results back as what came in."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augury.errors import InputError
+
+ArrayLike = npt.ArrayLike | Tensor
+
+
+def as_numpy(values: ArrayLike) -> npt.NDArray[np.generic]:
+    """The values as a numpy array on the CPU."""
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+
+
+def as_tensor(values: ArrayLike) -> Float[Tensor, ...]:
+    """The values as float64: a tensor stays on its device and in its graph; an array that may not be written to is copied."""
+    if isinstance(values, Tensor):
+        return values.to(torch.float64)
+    array = np.asarray(values, dtype=np.float64)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def as_features(X: ArrayLike, name: str) -> Float[Tensor, "points features"]:
+    """Features (points, features), or an `InputError` that names the argument: wrong number of axes, no point, NaN or infinity."""
+    features = as_tensor(X)
+    if features.ndim != 2 or len(features) == 0:
+        raise InputError(f"{name}: shape {tuple(features.shape)}; expected (points, features) with at least one point")
+    finite = torch.isfinite(features).all(dim=1)
+    if not finite.all():
+        raise InputError(f"{name}: point {int(finite.int().argmin())} has a NaN or infinite feature; mend or leave out this point")
+    return features
+
+
+def as_weights(weights: ArrayLike | None, features: Tensor, name: str) -> Float[Tensor, " points"]:
+    """One weight for each point; None: all ones. Negative, not finite, all zero, or of another length: an `InputError`."""
+    if weights is None:
+        return features.new_ones(len(features))
+    checked = as_tensor(weights).to(features)
+    if checked.ndim == 0:
+        checked = checked.expand(len(features))
+    if checked.shape != (len(features),):
+        raise InputError(f"{name}: shape {tuple(checked.shape)} for {len(features)} points; expected one weight for each point")
+    if not bool((torch.isfinite(checked) & (checked >= 0)).all()):
+        raise InputError(f"{name}: expected finite weights that are not negative")
+    if not bool((checked > 0).any()):
+        raise InputError(f"{name}: every weight is zero; expected at least one that is positive")
+    return checked
+
+
+def returned_like(values: Tensor, example: ArrayLike) -> ArrayLike:
+    """The values as what the caller's `example` is: a tensor for a tensor, else a numpy array."""
+    return values if isinstance(example, Tensor) else values.detach().cpu().numpy()

@@ -1,0 +1,126 @@
+"""The Hessian of a fitted head: what a weight on one point does to the parameters is a solve with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augury.errors import InputError
+from augury.head import DENSE_PARAMS, SoftmaxHead
+from augury.softmax import SoftmaxProblem
+from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+
+Solver = Literal["auto", "exact", "cg"]
+
+
+class Curvature(Protocol):
+    """A symmetric positive definite Hessian H; vectors are rows, flattened like V (see `augury.softmax`)."""
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row."""
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g for each row g: never negative."""
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """H^-1 as a matrix, where it fits in memory."""
+
+
+@dataclass(frozen=True)
+class ExactCurvature:
+    """H with its Cholesky factor L: `size`^2 numbers, a factorisation of `size`^3 / 3 operations, and `size`^2 a solve."""
+
+    hessian: Float[Tensor, "size size"]
+    factor: Float[Tensor, "size size"]
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+        return rows @ self.hessian
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row."""
+        return torch.cholesky_solve(rows.T, self.factor).T
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g = |L^-1 g|^2 for each row g."""
+        return torch.linalg.solve_triangular(self.factor, rows.T, upper=False).square().sum(0)
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """H^-1 as a matrix."""
+        return torch.cholesky_inverse(self.factor)
+
+
+@dataclass(frozen=True)
+class IterativeCurvature:
+    """H known by its products alone: conjugate gradients to the relative residual `tol`, memory of a few vectors."""
+
+    multiply: Callable[[Tensor], Tensor]
+    diagonal: Float[Tensor, " size"]
+    tol: float = 1e-12
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+        return self.multiply(rows)
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row; an `InputError` if conjugate gradients do not get there."""
+        found = conjugate_gradients(self.multiply, rows, self.diagonal, tol=self.tol, max_iter=10 * rows.shape[1])
+        if not found.converged:
+            raise InputError(
+                f"solver: conjugate gradients stopped at the relative residual {found.residual:.1e} after {found.iterations} steps; the "
+                "Hessian is close to singular: lower C, leave out constant or duplicated features, or use solver='exact'"
+            )
+        return found.solution
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g for each row g."""
+        return (rows * self.solve(rows)).sum(1)
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """Refused: the matrix is not formed because it would not fit."""
+        raise InputError("solver: the correction needs the inverse Hessian as a matrix; use solver='exact'")
+
+
+def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, solver: Solver) -> Curvature:
+    """The Hessian of the head's objective over the points that it was fitted to.
+
+    Parameters
+    ----------
+    head
+        A fitted head.
+    problem
+        Its training points, as the problem that was minimised.
+    solver
+        `exact`: dense Hessian and Cholesky factor; `cg`: conjugate gradients; `auto`: exact up to 12,000 parameters.
+
+    Raises
+    ------
+    InputError
+        If the Hessian is not positive definite; the message names the cause and the cure.
+    """
+    if solver not in ("auto", "exact", "cg"):
+        raise InputError(f"solver: got {solver!r}; expected 'auto', 'exact' or 'cg'")
+    V = head.directions(problem.features)
+    if solver == "cg" or (solver == "auto" and V.numel() > DENSE_PARAMS):
+        return IterativeCurvature(lambda rows: problem.hessian_product(V, rows), problem.hessian_diagonal(V))
+    hessian = problem.hessian(V)
+    try:
+        return ExactCurvature(hessian, cholesky(hessian))
+    except NotPositiveDefiniteError:
+        raise InputError(f"head: its Hessian over the training points is singular: {_cause(head)}") from None
+
+
+def _cause(head: SoftmaxHead) -> str:
+    if not head.converged_:
+        return "the head has not converged; raise max_iter, or lower C if the classes are separable"
+    if head.C > 1e6:
+        return f"C = {head.C:g} hardly regularises, and features are constant or duplicated, or the classes are separable; lower C"
+    return "features differ in scale beyond the precision, or are duplicated; standardise them or lower C"

@@ -1,0 +1,198 @@
+"""The softmax-regression head: fitted exactly, since every influence is a derivative at its minimum."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from augury.arrays import ArrayLike, as_features, as_numpy, as_weights
+from augury.errors import InputError
+from augury.softmax import SoftmaxProblem, contrast
+from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+
+DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
+ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
+FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
+
+SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or give a finite C"
+UNBOUNDED = "rounding hides the minimum: the classes are separable, or nearly so; give a finite C"
+UNFINISHED = "max_iter steps were not enough: raise max_iter, or lower C if the classes are separable"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where Newton's method stopped: at the minimum, unless `failure` says what went wrong."""
+
+    V: Float[Tensor, "directions params"]
+    iterations: int
+    failure: str | None
+
+
+def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], *, tol: float, max_iter: int) -> Fit:
+    """Newton's method with backtracking line search on J.
+
+    Converged when no parameter moves by more than `tol` x max(1, largest parameter), or when steps no longer shrink because rounding hides
+    what is left, provided that they are small by then. An iteration costs a Hessian and its Cholesky factor; above `DENSE_PARAMS`
+    parameters conjugate gradients take their place.
+    """
+    V, value, step = start, problem.objective(start), np.inf
+    for iteration in range(1, max_iter + 1):
+        gradient = problem.gradient(V)
+        try:
+            direction = -_newton_solve(problem, V, gradient)
+        except NotPositiveDefiniteError:
+            return Fit(V, iteration, SINGULAR)
+        decrease = -float((gradient * direction).sum())
+        previous, step = step, float(direction.abs().max())
+        resolved = decrease > 64 * torch.finfo(V.dtype).eps * max(1.0, abs(value))
+        V, value = _line_search(problem, V, direction, value, decrease) if resolved else (V + direction, value)
+        scale = max(1.0, float(V.abs().max()))
+        stagnant = not resolved and step > previous / 2
+        if step <= tol * scale or stagnant:
+            return Fit(V, iteration, None if step <= max(tol, FLOOR) * scale else UNBOUNDED)
+    return Fit(V, max_iter, UNFINISHED)
+
+
+def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor) -> Tensor:
+    rhs = gradient.reshape(1, -1)
+    if rhs.shape[1] <= DENSE_PARAMS:
+        return torch.cholesky_solve(rhs.T, cholesky(problem.hessian(V))).reshape(V.shape)
+    diagonal = problem.hessian_diagonal(V)
+    found = conjugate_gradients(lambda rows: problem.hessian_product(V, rows), rhs, diagonal, tol=1e-10, max_iter=2 * rhs.shape[1])
+    return found.solution.reshape(V.shape)
+
+
+def _line_search(problem: SoftmaxProblem, V: Tensor, direction: Tensor, value: float, decrease: float) -> tuple[Tensor, float]:
+    """Halve the step until it brings the share `ARMIJO` of what its slope promises; J is convex, so that one exists."""
+    length = 1.0
+    while (reached := problem.objective(V + length * direction)) > value - ARMIJO * length * decrease and length > FLOOR:
+        length /= 2
+    return V + length * direction, reached
+
+
+class SoftmaxHead(ClassifierMixin, BaseEstimator):
+    """Logistic (two classes) or multinomial regression on features, fitted to the exact minimum.
+
+    The last layer of a network, refitted: the minimum of
+
+        J(W) = sum_i w_i l_i(W) + 1 / (2 C) |W without the intercepts|^2,    l_i = -log softmax(W [x_i, 1])[y_i],
+
+    the objective of `sklearn.linear_model.LogisticRegression` (L2 penalty, intercept not penalised; with two classes one weight vector and
+    the logistic loss). Newton's method with line search finds it to about 1e-10, because every influence is a derivative at this minimum.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty, > 0; `numpy.inf`: none.
+    tol
+        Largest last Newton step, relative to max(1, largest parameter).
+    max_iter
+        Most Newton steps.
+    warm_start
+        Start `fit` from the previous solution where its shape allows it.
+
+    Attributes
+    ----------
+    coef_
+        (classes, features) float64; (1, features) with two classes.
+    intercept_
+        (classes,) float64, summing to zero; (1,) with two classes.
+    classes_
+        The labels, sorted.
+    converged_
+        Whether the minimum was reached; if not, `fit` also warns (`ConvergenceWarning`).
+    n_iter_
+        Newton steps taken.
+
+    Notes
+    -----
+    `X` may be a numpy array or a torch tensor; the work is done on a tensor's device. A step costs n (C - 1) C (d + 1)^2 operations for
+    the Hessian and ((C - 1) (d + 1))^3 / 3 for its factor.
+    """
+
+    def __init__(self, C: float = 1.0, tol: float = 1e-10, max_iter: int = 100, *, warm_start: bool = False) -> None:
+        self.C = C
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to `X` (points, features), `y` (points,) labels of any kind, `sample_weight` (points,) not negative; see the class."""
+        problem = self._problem(X, y, sample_weight)
+        found = minimise(problem, self._start(problem), tol=self.tol, max_iter=self.max_iter)
+        W = (found.V if len(self.classes_) == 2 else problem.basis @ found.V).cpu().numpy()
+        self.coef_: npt.NDArray[np.float64] = W[:, :-1].copy()
+        self.intercept_: npt.NDArray[np.float64] = W[:, -1].copy()
+        self.converged_, self.n_iter_ = found.failure is None, found.iterations
+        if found.failure:
+            warnings.warn(f"SoftmaxHead did not converge: {found.failure}", ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _problem(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> SoftmaxProblem:
+        if not self.C > 0:
+            raise InputError(f"C: got {self.C}; expected a positive number, or numpy.inf for no penalty")
+        features, labels = self._validated(X, y)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(f"y: only one class, {self.classes_[0]!r}; expected at least two: is this subset too small?")
+        weights = as_weights(sample_weight, features, "sample_weight")
+        return SoftmaxProblem(features, torch.as_tensor(codes, device=features.device), weights, len(self.classes_), 1 / self.C)
+
+    def _validated(self, X: ArrayLike, y: ArrayLike) -> tuple[Tensor, npt.NDArray[Any]]:
+        if isinstance(X, Tensor):
+            self.n_features_in_ = X.shape[1]
+            labels = as_numpy(y)
+        else:
+            X, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(labels)
+        features = as_features(X, "X")
+        if len(labels) != len(features):
+            raise InputError(f"y: {len(labels)} labels for {len(features)} points; give one for each point")
+        return features, labels
+
+    def _start(self, problem: SoftmaxProblem) -> Tensor:
+        if self.warm_start and hasattr(self, "coef_"):
+            previous = self.directions(problem.features)
+            if previous.shape == problem.shape:
+                return previous
+        return problem.features.new_zeros(problem.shape)
+
+    def directions(self, like: Tensor) -> Float[Tensor, "directions params"]:
+        """The fitted parameters V along the contrasts of `augury.softmax`, in the type and on the device of `like`."""
+        W = torch.as_tensor(np.column_stack([self.coef_, self.intercept_])).to(like)
+        return W if len(self.classes_) == 2 else contrast(len(self.classes_), like).T @ W
+
+    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+        """Class scores: (points, classes), or with two classes (points,), the second class's score alone."""
+        scores: npt.NDArray[np.float64] = self._scores(X).cpu().numpy()
+        return scores[:, 1] if len(self.classes_) == 2 else scores
+
+    def predict_proba(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+        """Probabilities (points, classes), in the order of `classes_`."""
+        probabilities: npt.NDArray[np.float64] = torch.softmax(self._scores(X), dim=1).cpu().numpy()
+        return probabilities
+
+    def predict(self, X: ArrayLike) -> npt.NDArray[Any]:
+        """The most probable label of each point."""
+        best = self._scores(X).argmax(dim=1).cpu().numpy()
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def _scores(self, X: ArrayLike) -> Float[Tensor, "points classes"]:
+        check_is_fitted(self)
+        if not isinstance(X, Tensor):
+            X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        features = as_features(X, "X")
+        V = self.directions(features)
+        return (features @ V[:, :-1].T + V[:, -1]) @ contrast(len(self.classes_), V).T

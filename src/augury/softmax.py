@@ -1,0 +1,157 @@
+"""Softmax regression as mathematics on tensors: class scores, loss, gradient and Hessian of one weighted, penalised problem.
+
+Class scores are B V f with f = [features, 1]. B (classes x directions) is a fixed contrast that takes out the direction in which all scores
+rise together and no probability changes, and V (directions x features + 1) is what is fitted:
+
+- two classes: B = (0, 1)^T, so that V is logistic regression's one weight vector;
+- more classes: B's C - 1 columns are orthonormal and sum to zero, so that |V|^2 = |B V|^2, and the minimum of the symmetric, penalised
+  softmax is found exactly, with (C - 1) (d + 1) parameters and a Hessian that is positive definite wherever the problem has one minimum.
+
+The objective is J(V) = sum_i w_i l_i + (lam / 2) |V without the intercepts|^2 with l_i = -log p_i[y_i]. With r_i = B^T (p_i - y_i) and
+S_i = B^T (diag(p_i) - p_i p_i^T) B, the gradient is sum_i w_i r_i (x) f_i + lam D V and the Hessian sum_i w_i S_i (x) f_i f_i^T + lam D.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64: what one pass over a block of points may hold of the design matrix
+
+
+def contrast(classes: int, like: Tensor) -> Float[Tensor, "classes directions"]:
+    """B: for two classes (0, 1)^T, else Helmert's orthonormal contrasts, in the type and on the device of `like`."""
+    if classes == 2:
+        return like.new_tensor([[0.0], [1.0]])
+    basis = like.new_zeros(classes, classes - 1)
+    for j in range(1, classes):
+        basis[:j, j - 1] = 1 / math.sqrt(j * (j + 1))
+        basis[j, j - 1] = -j / math.sqrt(j * (j + 1))
+    return basis
+
+
+def design(features: Float[Tensor, "points features"]) -> Float[Tensor, "points params"]:
+    """The design matrix: f = [features, 1] for each point."""
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+
+
+def point_losses(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, " points"]:
+    """-log p[y], in nats, to full relative precision also where p[y] is close to 1."""
+    others = (scores - scores.gather(1, labels[:, None])).scatter(1, labels[:, None], -torch.inf)
+    rest = torch.logsumexp(others, dim=1)
+    return torch.logaddexp(torch.zeros_like(rest), rest)
+
+
+def residuals(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, "points classes"]:
+    """Gradient of the loss in the class scores, p - y, to full relative precision also where p[y] is close to 1."""
+    p = torch.softmax(scores, dim=1).scatter(1, labels[:, None], 0)
+    return p.scatter(1, labels[:, None], -p.sum(dim=1, keepdim=True))
+
+
+def spreads(
+    scores: Float[Tensor, "points classes"], basis: Float[Tensor, "classes directions"]
+) -> Float[Tensor, "points directions directions"]:
+    """S = B^T (diag(p) - p p^T) B, the loss's Hessian in the class scores, along the contrasts."""
+    p = torch.softmax(scores, dim=1)
+    mean = p @ basis
+    return torch.einsum("nc,ca,cb->nab", p, basis, basis) - mean[:, :, None] * mean[:, None, :]
+
+
+@dataclass(frozen=True)
+class SoftmaxProblem:
+    """The weighted, penalised problem over one set of points.
+
+    Parameters
+    ----------
+    features
+        (points, features), float64 where exactness matters.
+    labels
+        (points,) integers from 0 to `classes` - 1.
+    weights
+        (points,) not negative.
+    classes
+        Number of classes, at least 2.
+    penalty
+        lam = 1 / C, in sum form; 0: no penalty.
+    """
+
+    features: Float[Tensor, "points features"]
+    labels: Int[Tensor, " points"]
+    weights: Float[Tensor, " points"]
+    classes: int
+    penalty: float
+
+    @cached_property
+    def basis(self) -> Float[Tensor, "classes directions"]:
+        """B, the contrast."""
+        return contrast(self.classes, self.features)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of V: directions, features + 1."""
+        return self.classes - 1, self.features.shape[1] + 1
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Design matrix, labels and weights of one block of points after another, so that memory does not grow with their number."""
+        step = max(1, BLOCK_ELEMENTS // self.shape[1])
+        for start in range(0, len(self.features), step):
+            part = slice(start, start + step)
+            yield design(self.features[part]), self.labels[part], self.weights[part]
+
+    def objective(self, V: Float[Tensor, "directions params"]) -> float:
+        """J(V)."""
+        total = self.penalty / 2 * V[:, :-1].square().sum()
+        for f, labels, w in self.blocks():
+            total = total + w @ point_losses(f @ V.T @ self.basis.T, labels)
+        return float(total)
+
+    def gradient(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "directions params"]:
+        """dJ/dV."""
+        g = self.penalty * V
+        g[:, -1] = 0
+        for f, labels, w in self.blocks():
+            r = residuals(f @ V.T @ self.basis.T, labels) @ self.basis
+            g += (w[:, None] * r).T @ f
+        return g
+
+    def hessian(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "size size"]:
+        """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 operations, half of its blocks being computed once for two."""
+        k, p = self.shape
+        H = V.new_zeros(k, p, k, p)
+        for f, _, w in self.blocks():
+            S = spreads(f @ V.T @ self.basis.T, self.basis) * w[:, None, None]
+            for a in range(k):
+                for b in range(a + 1):
+                    H[a, :, b] += (f * S[:, a, b, None]).T @ f
+        for a in range(k):
+            for b in range(a):
+                H[b, :, a] = H[a, :, b].T
+            H[a, :, a].diagonal()[:-1].add_(self.penalty)
+        return H.reshape(k * p, k * p)
+
+    def hessian_product(self, V: Float[Tensor, "directions params"], rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """The Hessian times each of `rows` (flattened like V), without forming it: 4 n (C - 1) (d + 1) operations a row."""
+        U = rows.reshape(-1, *self.shape)
+        image = self.penalty * U
+        image[:, :, -1] = 0
+        for f, _, w in self.blocks():
+            p = torch.softmax(f @ V.T @ self.basis.T, dim=1)
+            moved = p * (f @ U.transpose(1, 2) @ self.basis.T)
+            moved -= p * moved.sum(dim=2, keepdim=True)
+            image += (w[:, None] * (moved @ self.basis)).transpose(1, 2) @ f
+        return image.reshape(rows.shape)
+
+    def hessian_diagonal(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, " size"]:
+        """The Hessian's diagonal, in the order of the flattened V."""
+        diagonal = V.new_full(self.shape, self.penalty)
+        diagonal[:, -1] = 0
+        for f, _, w in self.blocks():
+            p = torch.softmax(f @ V.T @ self.basis.T, dim=1)
+            diagonal += (w[:, None] * (p @ self.basis.square() - (p @ self.basis).square())).T @ f.square()
+        return diagonal.flatten()
