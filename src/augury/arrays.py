@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +15,7 @@ from augury.errors import InputError
 ArrayLike = npt.ArrayLike | Tensor
 
 
-def as_numpy(values: ArrayLike) -> npt.NDArray[np.generic]:
+def as_numpy(values: ArrayLike) -> npt.NDArray[Any]:
     """The values as a numpy array on the CPU."""
     return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -10,9 +10,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from joblib import Parallel, delayed
 from scipy.stats import bootstrap
+from sklearn.base import clone
 
+from augury.augmentation import CopiedFeatures
 from augury.files import read_table, write_table
+from augury.head import SoftmaxHead
+from augury.progress import track
+from augury.selection import Ordering
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,76 @@ class Curve:
         """Read what `save` wrote."""
         frame, record = read_table(path, "curve")
         return cls(frame, record["none"], record["full"], record["points"], record["cause"])
+
+
+def measure(
+    train: CopiedFeatures,
+    test: tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int64]],
+    policies: Mapping[str, Sequence[Ordering]],
+    budgets: Sequence[int],
+    *,
+    head: SoftmaxHead | None = None,
+    downweight: bool = False,
+    jobs: int = 1,
+    cause: Mapping[str, Any] | None = None,
+) -> Curve:
+    """Retrain the head at each budget of each ordering, and measure its accuracy on the test set.
+
+    Parameters
+    ----------
+    train
+        Training points and all their copies, as features.
+    test
+        Features and labels; with the copies of the test points among them, if invariance is to be measured ("augmented test").
+    policies
+        Orderings by policy, one for each seed.
+    budgets
+        Numbers of points augmented.
+    head
+        The head to be cloned and fitted; None: C = 1.
+    downweight
+        Whether a point and its copies share the point's weight.
+    jobs
+        Processes; the results do not depend on their number.
+    cause
+        What should travel with the curve into files.
+
+    Notes
+    -----
+    Each ordering's refits start from the solution at the budget before. One refit costs some Newton steps on the augmented set; each
+    process computes with one thread.
+    """
+    plain = SoftmaxHead() if head is None else head
+    cells = [(policy, ordering) for policy, orderings in policies.items() for ordering in orderings]
+    extremes = [np.arange(0), np.arange(len(train))]
+    tasks = [delayed(_accuracies)(train, test, [chosen], plain, downweight) for chosen in extremes]
+    tasks += [delayed(_accuracies)(train, test, [o.indices[:b] for b in sorted(budgets)], plain, downweight) for _, o in cells]
+    found = list(track(Parallel(n_jobs=jobs, return_as="generator")(tasks), "measuring the curve", total=len(tasks)))
+    (none,), (full,) = found[:2]
+    rows = [
+        (policy, ordering.seed, budget, accuracy)
+        for (policy, ordering), accuracies in zip(cells, found[2:], strict=True)
+        for budget, accuracy in zip(sorted(budgets), accuracies, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["policy", "seed", "budget", "accuracy"])
+    return Curve(frame, none, full, len(train), dict(cause or {}))
+
+
+def _accuracies(
+    train: CopiedFeatures,
+    test: tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int64]],
+    choices: Sequence[npt.NDArray[np.int64]],
+    head: SoftmaxHead,
+    downweight: bool,  # noqa: FBT001  (called with joblib's `delayed`, all by position)
+) -> list[float]:
+    """Test accuracy with each of `choices` augmented; alone with one thread, so that processes do not fight for the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fitted = clone(head).set_params(warm_start=True)
+        return [float(fitted.fit(*train.augmented(chosen, downweight=downweight)).score(*test)) for chosen in choices]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:

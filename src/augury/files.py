@@ -43,6 +43,12 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path
     return path
 
 
+def remove_partial(folder: str | Path) -> None:
+    """Remove what killed writes have left in a folder and below it: their temporary files."""
+    for path in Path(folder).rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -175,21 +175,22 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Class scores: (points, classes), or with two classes (points,), the second class's score alone."""
-        scores: npt.NDArray[np.float64] = self._scores(X).cpu().numpy()
+        scores: npt.NDArray[np.float64] = self.scores(X).cpu().numpy()
         return scores[:, 1] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Probabilities (points, classes), in the order of `classes_`."""
-        probabilities: npt.NDArray[np.float64] = torch.softmax(self._scores(X), dim=1).cpu().numpy()
+        probabilities: npt.NDArray[np.float64] = torch.softmax(self.scores(X), dim=1).cpu().numpy()
         return probabilities
 
     def predict(self, X: ArrayLike) -> npt.NDArray[Any]:
         """The most probable label of each point."""
-        best = self._scores(X).argmax(dim=1).cpu().numpy()
+        best = self.scores(X).argmax(dim=1).cpu().numpy()
         labels: npt.NDArray[Any] = self.classes_[best]
         return labels
 
-    def _scores(self, X: ArrayLike) -> Float[Tensor, "points classes"]:
+    def scores(self, X: ArrayLike) -> Float[Tensor, "points classes"]:
+        """Class scores as a tensor on the features' device, two columns with two classes: what a softmax turns into probabilities."""
         check_is_fitted(self)
         if not isinstance(X, Tensor):
             X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)

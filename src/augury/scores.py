@@ -1,18 +1,38 @@
-"""One number a candidate: more means more worth augmenting."""
+"""One number a point: more means more worth augmenting.
+
+- `influence`: magnitude of the leave-one-out influence, |g^T H^-1 g|, in nats (paper 2, Eq. 1): how much the head leans on the point.
+- `loss`: the point's own cross-entropy, in nats (paper 2): how badly it fits.
+- `validation`: predicted fall of a target set's mean loss if the point's weight grows, in nats a unit of weight; negative if it would rise.
+- `margin`: 1 / |f|, f the decision value of a tuned linear SVM at the class boundary nearest to the point (paper 2's VSV, made a score).
+- `uniform`: 1 for each point: what selection at random is made from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import torch
 from jaxtyping import Float64, Int64, Shaped
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.svm import SVC
 
+from augury.arrays import ArrayLike, as_features, as_numpy
 from augury.errors import InputError
 from augury.files import read_table, write_table
+from augury.head import SoftmaxHead
+from augury.influence import Points, influence, self_influence
+from augury.softmax import point_losses
+
+Method = Literal["influence", "loss", "validation", "margin", "uniform"]
+SVM_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)  # paper 2's search for the SVM's C, by 4 folds
+SVM_FOLDS = 4
+Losses = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -93,3 +113,95 @@ class Scores:
         values, losses, probabilities = columns
         origin = frame["origin"].to_numpy(dtype=str)
         return cls(values, labels, losses, probabilities, record["method"], classes, origin, record["cause"])
+
+
+def score(
+    X: ArrayLike,
+    y: ArrayLike,
+    method: Method = "influence",
+    head: SoftmaxHead | None = None,
+    target: Points | None = None,
+    *,
+    origin: npt.ArrayLike | None = None,
+    cause: Mapping[str, Any] | None = None,
+) -> Scores:
+    """Score each training point by what augmenting it is predicted to be worth.
+
+    Parameters
+    ----------
+    X, y
+        Features (points, features) and labels (points,) of the training points.
+    method
+        See the module's text: `influence`, `loss`, `validation`, `margin`, `uniform`.
+    head
+        A head fitted to `X, y`; None: one with C = 1 is fitted here.
+    target
+        For `validation`: (X, y) or (X, y, weight) of the points whose mean loss is to fall.
+    origin
+        Names of the points; None: their indices.
+    cause
+        What should travel with the scores into files.
+
+    Returns
+    -------
+    Scores
+        In each method more means more worth augmenting.
+
+    Notes
+    -----
+    Cost: that of `augury.self_influence` or `augury.influence`; for `margin` that of 20 fits of a linear SVM.
+    """
+    if method not in get_args(Method):
+        raise InputError(f"method: got {method!r}; expected one of {', '.join(get_args(Method))}")
+    if (target is None) == (method == "validation"):
+        raise InputError("target: expected (X, y) of a target set with method='validation', and only there")
+    fitted = SoftmaxHead().fit(X, y) if head is None else head
+    losses = _losses(fitted, X, y)
+    return Scores(
+        values=_values(method, fitted, (X, y), target, losses),
+        labels=np.searchsorted(fitted.classes_, as_numpy(y)).astype(np.int64),
+        losses=losses,
+        probabilities=np.exp(-losses),
+        method=method,
+        classes=tuple(str(name) for name in fitted.classes_),
+        origin=np.arange(len(losses)).astype(str) if origin is None else np.asarray(origin).astype(str),
+        cause={"C": fitted.C, "converged": fitted.converged_} | dict(cause or {}),
+    )
+
+
+def _values(method: Method, head: SoftmaxHead, train: Points, target: Points | None, losses: Losses) -> Losses:
+    values: dict[Method, Callable[[], Losses]] = {
+        "influence": lambda: np.abs(as_numpy(self_influence(head, train))),
+        "loss": losses.copy,
+        "validation": lambda: -as_numpy(influence(head, train, train, target or train)),
+        "margin": lambda: 1 / np.maximum(boundary_distance(train[0], train[1]), np.finfo(np.float64).tiny),
+        "uniform": lambda: np.ones_like(losses),
+    }
+    return values[method]()
+
+
+def _losses(head: SoftmaxHead, X: ArrayLike, y: ArrayLike) -> Losses:
+    features = as_features(X, "X")
+    codes = torch.as_tensor(np.searchsorted(head.classes_, as_numpy(y)), device=features.device)
+    losses: Losses = point_losses(head.scores(features), codes).cpu().numpy()
+    return losses
+
+
+def boundary_distance(X: ArrayLike, y: ArrayLike) -> Float64[np.ndarray, " points"]:
+    """|decision value| at the nearest boundary of each point's own class, of a linear SVM tuned over `SVM_GRID` by 4 stratified folds.
+
+    In units of the SVM's margin: 1 is on the margin. With more than two classes the nearest of the pairwise boundaries of the own class
+    counts (one against one).
+    """
+    features, labels = as_features(X, "X").cpu().numpy(), as_numpy(y)
+    rare = np.unique(labels, return_counts=True)[1].min()
+    if rare < SVM_FOLDS:
+        raise InputError(f"y: a class has {rare} points; the margin score tunes its SVM by {SVM_FOLDS} folds and needs {SVM_FOLDS} of each")
+    search = GridSearchCV(SVC(kernel="linear", decision_function_shape="ovo"), {"C": SVM_GRID}, cv=StratifiedKFold(SVM_FOLDS))
+    machine = search.fit(features, labels).best_estimator_
+    decisions = np.abs(machine.decision_function(features).reshape(len(labels), -1))
+    codes = np.searchsorted(machine.classes_, labels)
+    first, second = np.triu_indices(len(machine.classes_), 1)
+    own = (codes[:, None] == first) | (codes[:, None] == second)
+    distances: npt.NDArray[np.float64] = np.where(own, decisions, np.inf).min(axis=1)
+    return distances

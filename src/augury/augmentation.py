@@ -1,0 +1,132 @@
+"""A selection made real: the originals, the chosen points' copies, and the weight of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from jaxtyping import Float32, Float64, Int64
+from PIL import Image
+
+from augury.data.examples import Examples
+from augury.errors import InputError
+from augury.files import write_atomic, write_table
+from augury.progress import track
+
+
+class TrainingSet(NamedTuple):
+    """What a head is fitted to: float64 features, labels, weights."""
+
+    X: npt.NDArray[np.float64]
+    y: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+
+
+class MakesCopies(Protocol):
+    """What turns images into copies: a transform of `augury.transforms`, a learned augmentation, or anything with these two members."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name a copy."""
+
+    def copies(self, images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """(points, channels, height, width) -> (points, copies, channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class CopiedFeatures:
+    """Points and all their copies as features: what curves are measured on, whatever the data were.
+
+    Parameters
+    ----------
+    features
+        (points, features) of the originals.
+    copies
+        (points, copies, features) of every copy of every point.
+    labels
+        (points,); a copy has its point's label.
+    """
+
+    features: Float32[np.ndarray, "points features"] | Float64[np.ndarray, "points features"]
+    copies: Float32[np.ndarray, "points copies features"] | Float64[np.ndarray, "points copies features"]
+    labels: Int64[np.ndarray, " points"]
+
+    def __post_init__(self) -> None:
+        if not len(self.features) == len(self.copies) == len(self.labels):
+            raise InputError(
+                f"copies: {len(self.features)} points, copies of {len(self.copies)} and {len(self.labels)} labels; expected as many of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def augmented(self, chosen: npt.ArrayLike, *, downweight: bool = False) -> TrainingSet:
+        """Training set with every original, and then all copies of the `chosen` points.
+
+        With `downweight` a chosen point and each of its k copies weigh 1 / (k + 1), so that no point counts for more than another
+        (paper 2, section 4.2); without it everything weighs 1.
+        """
+        chosen = np.asarray(chosen, dtype=np.int64)
+        k, width = self.copies.shape[1:]
+        X = np.concatenate([self.features, self.copies[chosen].reshape(-1, width)]).astype(np.float64)
+        y = np.concatenate([self.labels, np.repeat(self.labels[chosen], k)])
+        weights = np.ones(len(y))
+        if downweight:
+            weights[chosen] = weights[len(self) :] = 1 / (k + 1)
+        return TrainingSet(X, y, weights)
+
+
+def augment(examples: Examples, chosen: npt.ArrayLike, transform: MakesCopies) -> Examples:
+    """The copies alone of the `chosen` points, point by point in the given order: images, labels, and `origin` as "<point>#<copy's name>".
+
+    Cost: the transform's, for the chosen points only.
+    """
+    points = examples.select(np.asarray(chosen, dtype=np.int64))
+    images = transform.copies(points.images)
+    k = images.shape[1]
+    origin = np.array([f"{point}#{name}" for point in points.origin for name in transform.names])
+    return Examples(images.reshape(len(points) * k, *examples.shape), np.repeat(points.labels, k), examples.classes, origin)
+
+
+def write_images(examples: Examples, folder: str | Path, listing: str | Path) -> Path:
+    """Write each image as a PNG file below a folder of its class, and then, as Parquet, the list of what was written.
+
+    The list has a row an image: `file` (relative to `folder`), `label`, and `origin`. It is written last, so that where it exists, all
+    files do. Names of classes and points are reduced to letters, digits and `._+-`, and cannot lead out of the folder.
+    """
+    names = _folder_names(examples.classes)
+    files = [f"{names[label]}/{i:06d}-{_plain(Path(point).name)}.png" for i, (label, point) in enumerate(_rows(examples))]
+    for file, image in zip(track(files, "writing images"), examples.images, strict=True):
+        write_atomic(Path(folder) / file, partial(_write_png, image))
+    frame = pd.DataFrame({"file": files, "label": np.array(examples.classes)[examples.labels], "origin": examples.origin.astype(str)})
+    return write_table(listing, frame, {"kind": "copies", "classes": list(examples.classes)})
+
+
+def to_picture(image: npt.NDArray[np.generic]) -> Image.Image:
+    """A (channels, height, width) image as Pillow's, 8 bits a channel."""
+    pixels = image if image.dtype == np.uint8 else np.rint(image.astype(np.float64) * 255).astype(np.uint8)
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2))
+
+
+def _write_png(image: npt.NDArray[np.generic], stream: IO[bytes]) -> None:
+    to_picture(image).save(stream, format="PNG")
+
+
+def _rows(examples: Examples) -> list[tuple[int, str]]:
+    return list(zip(examples.labels.tolist(), examples.origin.astype(str).tolist(), strict=True))
+
+
+def _folder_names(classes: tuple[str, ...]) -> list[str]:
+    """A safe folder name for each class, made different by the class's number where two would be the same."""
+    plain = [_plain(name) for name in classes]
+    return [name if plain.count(name) == 1 else f"{label}-{name}" for label, name in enumerate(plain)]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._")[:100] or "_"

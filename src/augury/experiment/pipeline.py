@@ -1,0 +1,266 @@
+"""The stages of a run, each computed when it is first needed, or read from the run folder where an earlier run has left it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from augury import data, model, transforms
+from augury.augmentation import CopiedFeatures, augment, write_images
+from augury.data import Examples
+from augury.errors import InputError
+from augury.evaluation import Curve, measure
+from augury.experiment.config import RunConfig
+from augury.files import digest, write_atomic
+from augury.head import SoftmaxHead
+from augury.model import Model
+from augury.networks import Network, build, default_for, load_weights
+from augury.progress import say
+from augury.scores import Scores, score
+from augury.selection import Ordering, budget_size, rank
+from augury.training import TrainingConfig, train
+
+CURVE_SHARES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # paper 2's checkpoints, as shares of its 1,000 points
+GALLERY_POINTS = 24
+GALLERY_COPIES = 12
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The parts of the data, with the same classes."""
+
+    train: Examples
+    test: Examples
+    validation: Examples | None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A configuration and a folder; the properties are the stages, each from those before it.
+
+    A stage whose file is in the folder is read, not computed: a folder belongs to one configuration (`augury.run` sees to that). Features
+    are kept by content in `cache`, which may serve many folders; if not given, in the folder.
+    """
+
+    config: RunConfig
+    folder: Path
+    cache: Path | None = None
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Training, test and (for target `val`) validation points."""
+        say(f"data: {self.config.data}")
+        return read_splits(self.config)
+
+    @cached_property
+    def transform(self) -> transforms.Transform:
+        """What makes the copies, with sizes that suit the images where the configuration leaves them open."""
+        return transforms.parse(self.config.transform, size=min(self.splits.train.shape[1:]))
+
+    @cached_property
+    def network(self) -> Network:
+        """The network before training: fresh, or with the ready weights."""
+        points = self.splits.train
+        name = default_for(*points.shape) if self.config.model == "auto" else self.config.model
+        channels, height, width = points.shape
+        network = build(name, channels=channels, height=height, width=width, classes=len(points.classes), seed=self.config.seed)
+        if self.config.weights:
+            load_weights(network.module, self.config.weights, skip=network.classifier)
+        return network
+
+    @cached_property
+    def model(self) -> Model:
+        """The network that gives the features: ready, or trained on the training points and kept as `model.safetensors`."""
+        path, checkpoint = self.folder / "model.safetensors", self.folder / "training.safetensors"
+        made = Model.of(self.network)
+        if not self.config.weights and path.exists():
+            made = model.load(path)
+        elif not self.config.weights:
+            points = self.splits.train
+            say(f"model: training {self.network.recipe.name} on {len(points)} points")
+            settings = TrainingConfig(epochs=self.config.epochs, batch=_batch(len(points)), seed=self.config.seed)
+            train(made.network, points.images, points.labels, config=settings, checkpoint=checkpoint, device=self.config.device)
+            model.save(made, path)
+        checkpoint.unlink(missing_ok=True)
+        return made
+
+    @cached_property
+    def _placing(self) -> dict[str, Any]:
+        """Where features are computed and kept."""
+        return {"device": self.config.device, "cache": self.cache or self.folder / "features"}
+
+    def features(self, examples: Examples, what: str) -> npt.NDArray[np.float32]:
+        """Features of some points, from the cache where they are."""
+        return model.features(self.model, examples.images, what=what, **self._placing)
+
+    def copied(self, examples: Examples, what: str) -> CopiedFeatures:
+        """Features of some points and of all their copies."""
+        copies = model.copy_features(
+            self.model,
+            examples.images,
+            self.transform.copies,
+            per_point=len(self.transform),
+            transform=self.transform.spec,
+            what=f"{what}: copies",
+            **self._placing,
+        )
+        return CopiedFeatures(self.features(examples, what), copies, examples.labels)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """`scores.parquet`."""
+        path = self.folder / "scores.parquet"
+        if path.exists():
+            return Scores.load(path)
+        points, target = self.splits.train, self.splits.validation
+        X = self.features(points, "features of the training points")
+        say(f"scores: {self.config.method} of {len(points)} points")
+        head = SoftmaxHead(C=self.config.C).fit(X, points.labels)
+        goal = None if target is None else (self.features(target, "features of the target set"), target.labels)
+        raw = score(X, points.labels, self.config.method, head, goal, origin=points.origin, cause=self.cause())
+        found = Scores(raw.values, raw.labels, raw.losses, raw.probabilities, raw.method, points.classes, raw.origin, raw.cause)
+        found.save(path)
+        return found
+
+    def cause(self) -> dict[str, Any]:
+        """What made the scores: enough to tell whether a file belongs to the same points and network."""
+        return {"data": fingerprint(self.splits.train), "model": self.network.recipe.name, "seed": self.config.seed}
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """`selection.parquet`: the ordering of the first seed, with the budget."""
+        path = self.folder / "selection.parquet"
+        if path.exists():
+            return Ordering.load(path)
+        found = rank(self.scores, self.config.preference, self.config.policy, self.config.seed).within(self.config.budget)
+        found.save(path)
+        return found
+
+    @cached_property
+    def written_copies(self) -> Path | None:
+        """The chosen points' copies as files: `augmented/` with its list `copies.parquet`, or `augmented.npz`."""
+        if self.config.copies == "none":
+            return None
+        path = self.folder / ("augmented.npz" if self.config.copies == "npz" else "copies.parquet")
+        if not path.exists():
+            chosen = self.ordering.selected
+            say(f"copies: {len(self.transform)} of each of {len(chosen)} points")
+            copies = augment(self.splits.train, chosen, self.transform)
+            copies.save(path) if self.config.copies == "npz" else write_images(copies, self.folder / "augmented", listing=path)
+        return path
+
+    @cached_property
+    def curve(self) -> Curve:
+        """`curve.parquet`: the chosen policy against chance, between no and full augmentation."""
+        path = self.folder / "curve.parquet"
+        if path.exists():
+            return Curve.load(path)
+        config = self.config
+        points = self.copied(self.splits.train, "features of the training points")
+        test = self.copied(self.splits.test, "features of the test points")
+        everything = np.arange(len(test)) if config.test_copies else np.arange(0)
+        X, y, _ = test.augmented(everything)
+        name = f"{self.scores.method}, {config.policy}, {config.preference}"
+        policies = {
+            name: [rank(self.scores, config.preference, config.policy, seed) for seed in config.seed_range],
+            RANDOM: [rank(self.scores, "uniform", "sampled", seed) for seed in range(config.seed, config.seed + config.seeds)],
+        }
+        budgets = curve_budgets(len(points), config.budget)
+        say(f"curve: {len(policies)} policies, {config.seeds} draws, {len(budgets)} budgets, {len(y)} test images")
+        cause = {"policy": name, "baseline": RANDOM, "test": "augmented" if config.test_copies else "clean", "test_images": len(y)}
+        found = measure(
+            points,
+            (X, y),
+            policies,
+            budgets,
+            head=SoftmaxHead(C=config.C),
+            downweight=config.downweight,
+            jobs=config.jobs,
+            cause=cause | {"transform": self.transform.spec, "C": config.C, "downweight": config.downweight},
+        )
+        found.save(path)
+        return found
+
+    @cached_property
+    def gallery(self) -> Path:
+        """`gallery.npz`: pixels of the points with the highest and lowest scores, and of chosen points with their copies."""
+        path = self.folder / "gallery.npz"
+        if not path.exists():
+            order = np.argsort(-self.scores.values, kind="stable")
+            chosen = self.ordering.selected[:GALLERY_COPIES]
+            images = self.splits.train.select
+            copies = self.transform.copies(images(chosen).images)
+            arrays: dict[str, Any] = {"chosen_copies": _as_bytes(copies), "copy_names": np.array(self.transform.names)}
+            for name, indices in (("highest", order[:GALLERY_POINTS]), ("lowest", order[::-1][:GALLERY_POINTS]), ("chosen", chosen)):
+                arrays |= {name: indices, f"{name}_images": _as_bytes(images(indices).images)}
+            write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
+        return path
+
+
+def fingerprint(examples: Examples) -> str:
+    """A digest of pixels and labels."""
+    return digest(examples.images, examples.labels)
+
+
+def read_splits(config: RunConfig) -> Splits:
+    """The parts of the data that a configuration names: given splits are taken, missing ones are split off the training points."""
+    given = data.available_splits(config.data, config.data_dir)
+    points = _read(config, config.data, "train")
+    test, points = _part(config, points, config.test, given, "test", config.test_share)
+    validation = None
+    if config.method == "validation":
+        validation, points = _part(config, points, config.validation, given, "validation", config.validation_share)
+    if config.first is not None:
+        points = points.first(config.first)
+    missing = sorted(set(range(len(points.classes))) - set(points.labels.tolist()))
+    if missing:
+        raise InputError(
+            f"data: no training point is of class {points.classes[missing[0]]!r}; take more points, or name the classes to use"
+        )
+    return Splits(points, test, validation)
+
+
+def _part(
+    config: RunConfig, points: Examples, source: str | None, given: tuple[str, ...], name: str, share: float
+) -> tuple[Examples, Examples]:
+    """A part and the training points that are left: from a source of its own, the data's own split, or split off."""
+    if source is not None:
+        splits = data.available_splits(source, config.data_dir)
+        return _like(_read(config, source, name if name in splits else "train"), points, source), points
+    if name in given:
+        return _like(_read(config, config.data, name), points, config.data), points
+    rest, part = points.split(share, config.seed)
+    return part, rest
+
+
+def _read(config: RunConfig, source: str, split: str) -> Examples:
+    found = data.load(source, split=split, data_dir=config.data_dir, size=config.size)
+    return found if config.classes is None else found.only(config.classes)
+
+
+def _like(part: Examples, points: Examples, source: str) -> Examples:
+    if part.classes != points.classes:
+        raise InputError(f"{source}: classes {', '.join(part.classes)}; expected those of the training points, {', '.join(points.classes)}")
+    if part.shape != points.shape:
+        raise InputError(f"{source}: images of shape {part.shape}; the training points have {points.shape}: give a size to bring both to")
+    return part
+
+
+def curve_budgets(points: int, budget: str) -> list[int]:
+    """The budgets of the curve: paper 2's checkpoints as shares of the points, and the chosen budget."""
+    return sorted({max(1, round(share * points)) for share in CURVE_SHARES} | {budget_size(budget, points)})
+
+
+def _batch(points: int) -> int:
+    """Paper 2's 512, and less for small sets, so that an epoch has some 32 steps."""
+    return min(512, max(32, points // 32))
+
+
+def _as_bytes(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)

@@ -1,0 +1,53 @@
+"""A training's state as one safetensors file, whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from augury.errors import InputError
+from augury.files import write_atomic
+from augury.networks import read_weights
+
+METADATA_KEY = "augury"
+NETWORK, OPTIMIZER = "network", "optimizer"
+
+
+def save(path: Path, cause: str, network: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+    """Write weights, the optimizer's state and the losses so far; `cause` is a digest of all that the training depends on."""
+    state = {f"{NETWORK}.{name}": value for name, value in network.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        state |= {f"{OPTIMIZER}.{number}.{name}": value for name, value in values.items() if value is not None}
+    tensors = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+    record = {"kind": "checkpoint", "cause": cause, "losses": losses}
+    content = safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(record, sort_keys=True)})
+    write_atomic(path, lambda stream: stream.write(content))
+
+
+def resume(path: Path, cause: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+    """Put network and optimizer into the state of the checkpoint, and give the losses so far: none where there is no checkpoint."""
+    if not path.exists():
+        return []
+    tensors, metadata = read_weights(path)
+    record = json.loads(metadata.get(METADATA_KEY, "{}"))
+    if record.get("kind") != "checkpoint" or record["cause"] != cause:
+        raise InputError(
+            f"checkpoint: {path} is of a training with another configuration, data or initial network; delete it, or give another path"
+        )
+    weights: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, rest = name.split(".", 1)
+        if kind == NETWORK:
+            weights[rest] = value
+        else:
+            number, key = rest.split(".", 1)
+            state.setdefault(int(number), {})[key] = value
+    network.load_state_dict(weights)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    losses: list[float] = record["losses"]
+    return losses

@@ -1,0 +1,125 @@
+"""A fixed warp: each pixel of a copy is a weighted mean of four pixels of the image.
+
+The four sources and their weights, the taps, depend on the transform and the image's size alone. They are found once and applied to whole
+batches: with the images laid out as one row a pixel and one column a plane, a copy's pixel is a weighted sum of four rows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64, Integer, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+from augury.errors import InputError
+
+BORDERS = ("edge", "zeros", "reflect", "fill")
+PLANES = 48  # image planes worked on at a time: wide enough for vector instructions, narrow enough for a block to stay in the cache
+CACHED = 3 * 2**20  # bytes of copies made at a time, for the same reason
+BOUNDED = 2**24  # bytes a block of large images may take
+
+
+class Taps(NamedTuple):
+    """Where each pixel of each copy comes from; the source `height * width` is the grey level beyond the border."""
+
+    sources: Integer[Tensor, "copies pixels 4"]
+    weights: Float[Tensor, "copies pixels 4"]
+
+
+def check_border(border: str, fill: float) -> None:
+    """Raise an `InputError` unless `border` is known, and `fill` a grey level that it uses."""
+    if border not in BORDERS:
+        raise InputError(f"border: {border!r} is unknown; expected one of {', '.join(BORDERS)}")
+    if not 0 <= fill <= 1:
+        raise InputError(f"fill: {fill}; expected a number from 0 (black) to 1 (white), for uint8 images too")
+    if fill != 0 and border != "fill":
+        raise InputError(f"fill: {fill} has no effect with border={border!r}; give border='fill' as well")
+
+
+def grey_level(fill: float, dtype: torch.dtype) -> float:
+    """The pixel that stands for `fill`: 255 times as much for uint8."""
+    return round(255 * fill) if dtype == torch.uint8 else fill
+
+
+def bilinear_taps(
+    rows: Float64[np.ndarray, "copies height width"], columns: Float64[np.ndarray, "copies height width"], border: str, dtype: torch.dtype
+) -> Taps:
+    """Taps that read the image at real positions, linearly between the four pixels around each.
+
+    The copies are as large as the image. What lies beyond the image: `edge`, its outermost pixels; `reflect`, the image mirrored about the
+    centres of its outermost pixels (numpy's "reflect", scipy's "mirror", OpenCV's BORDER_REFLECT_101); `zeros` and `fill`, a grey level,
+    reached linearly within one pixel of the image (scipy's "grid-constant", OpenCV's BORDER_CONSTANT).
+    """
+    height, width = rows.shape[1:]
+    top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
+    down, right = rows - top, columns - left
+    sources, weights = [], []
+    for i, row_weights in ((top, 1 - down), (top + 1, down)):
+        for j, column_weights in ((left, 1 - right), (left + 1, right)):
+            sources.append(_flat_index(_inside(i, height, border), _inside(j, width, border), height, width))
+            weights.append(row_weights * column_weights)
+    shape = (len(rows), height * width, 4)
+    source_array, weight_array = np.stack(sources, -1).reshape(shape), np.stack(weights, -1).reshape(shape)
+    float_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    return Taps(torch.from_numpy(source_array.astype(np.int32)), _convex(torch.from_numpy(weight_array), float_dtype))
+
+
+def _inside(index: Int64[np.ndarray, "..."], size: int, border: str) -> Int64[np.ndarray, "..."]:
+    """The pixel of an axis that stands for the one at `index`; -1 for none."""
+    if border == "edge":
+        return index.clip(0, size - 1)
+    if border == "reflect":
+        period = max(1, 2 * (size - 1))
+        folded = index % period
+        return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(index)
+    return np.where((index >= 0) & (index < size), index, -1)
+
+
+def _flat_index(i: Int64[np.ndarray, "..."], j: Int64[np.ndarray, "..."], height: int, width: int) -> Int64[np.ndarray, "..."]:
+    return np.where((i >= 0) & (j >= 0), i * width + j, height * width)
+
+
+def _convex(weights: Float64[Tensor, "copies pixels 4"], dtype: torch.dtype) -> Float[Tensor, "copies pixels 4"]:
+    """The weights as multiples of the dtype's precision that sum to exactly 1.
+
+    Every partial sum is then a number of the dtype, and since rounding is monotonic, pixels in [0, 1] give copies in [0, 1], to the bit.
+    """
+    unit = torch.finfo(dtype).eps
+    steps = (weights / unit).floor()
+    rest = 1 / unit - steps.sum(-1, keepdim=True)
+    return (steps.scatter_add(-1, steps.argmax(-1, keepdim=True), rest) * unit).to(dtype)
+
+
+def warp(
+    images: Shaped[Tensor, "points channels height width"],
+    out: Shaped[Tensor, "points copies channels height width"],
+    taps: Taps,
+    grey: float,
+) -> None:
+    """Write the taps' copies of all images into `out`; `grey` is the pixel beyond the border.
+
+    Cost: four multiplications a pixel and a transposition there and back, in blocks of bounded memory.
+    """
+    channels, height, width = images.shape[1:]
+    planes = min(PLANES, max(1, BOUNDED // (height * width * taps.weights.element_size())))
+    step = max(1, planes // channels)
+    for start in range(0, len(images), step):
+        _warp_block(images[start : start + step], out[start : start + step], taps, grey)
+
+
+def _warp_block(images: Tensor, out: Tensor, taps: Taps, grey: float) -> None:
+    points, channels, height, width = images.shape
+    planes, pixels = points * channels, height * width
+    table = taps.weights.new_full((pixels + 1, planes), grey)
+    table[:-1] = images.reshape(planes, pixels).T
+    step = max(1, CACHED // (planes * pixels * table.element_size()))
+    for start in range(0, out.shape[1], step):
+        group = slice(start, start + step)
+        sources, weights = taps.sources[group].flatten(0, 1), taps.weights[group].flatten(0, 1)
+        made = functional.embedding_bag(sources, table, per_sample_weights=weights, mode="sum")
+        if out.dtype == torch.uint8:
+            made = made.round_().to(torch.uint8)
+        out[:, group] = made.T.contiguous().view(points, channels, -1, height, width).transpose(1, 2)

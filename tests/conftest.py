@@ -1,0 +1,100 @@
+"""Shared by all tests: one torch thread, and small classification tasks on real features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from augury.errors import InputError
+
+Array = npt.NDArray[Any]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Sums in one order, hence the same bits every time; and no threads that fight over a small machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Task(NamedTuple):
+    """Weighted training points, candidates that are not among them, and a target set."""
+
+    X: Array
+    y: Array
+    weights: Array
+    Xc: Array
+    yc: Array
+    Xt: Array
+    yt: Array
+
+    @property
+    def train(self) -> tuple[Array, Array, Array]:
+        return self.X, self.y, self.weights
+
+    @property
+    def candidates(self) -> tuple[Array, Array]:
+        return self.Xc, self.yc
+
+    @property
+    def target(self) -> tuple[Array, Array]:
+        return self.Xt, self.yt
+
+
+def make_task(X: Array, y: Array, train: int, candidates: int) -> Task:
+    """The first points to train on, with weights in [0.5, 2), the next as candidates, the rest as target."""
+    weights = np.random.default_rng(7).uniform(0.5, 2, train)
+    stop = train + candidates
+    return Task(X[:train], y[:train], weights, X[train:stop], y[train:stop], X[stop:], y[stop:])
+
+
+def digits_features() -> tuple[Array, Array]:
+    """scikit-learn's digits: 64 grey values in [0, 1], 10 classes, in an order in which no writer's digits lie together."""
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    return digits.data[order] / 16, digits.target[order]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Task:
+    """Ten classes, 64 features, 300 training points."""
+    X, y = digits_features()
+    return make_task(X[:500], y[:500], train=300, candidates=60)
+
+
+@pytest.fixture(scope="session")
+def digits_3v8() -> Task:
+    """Two classes, 64 features, 200 training points; the labels are 3 and 8."""
+    X, y = digits_features()
+    kept = np.isin(y, [3, 8])
+    return make_task(X[kept], y[kept], train=200, candidates=60)
+
+
+@pytest.fixture(scope="session")
+def mnist_3v8() -> Task:
+    """Two classes, 49 features (pixels averaged 4 x 4), the first 1000 images; the labels are the strings 3 and 8."""
+    if not os.environ.get("AUGURY_DATA"):
+        pytest.skip("AUGURY_DATA is not set: it names the folder that holds MNIST")
+    from augury.data import load
+
+    try:
+        examples = load("mnist").only(["3", "8"]).first(1000)
+    except InputError as error:
+        pytest.skip(f"AUGURY_DATA holds no MNIST: {error}")
+    pooled = examples.to_float().astype(np.float64).reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
+    return make_task(pooled, np.array(examples.classes)[examples.labels], train=600, candidates=100)
+
+
+@pytest.fixture(params=["digits", "digits_3v8", "mnist_3v8"])
+def task(request: pytest.FixtureRequest) -> Task:
+    """Each of the three tasks in turn."""
+    return request.getfixturevalue(request.param)
