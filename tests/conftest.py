@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import settings
 from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from augury.errors import InputError
 
 Array = npt.NDArray[Any]
+
+# The same examples in every run, and no stop-watch: a busy machine is no failure.
+settings.register_profile("augury", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("augury")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,9 +76,9 @@ def digits_features() -> tuple[Array, Array]:
 
 @pytest.fixture(scope="session")
 def digits() -> Task:
-    """Ten classes, 64 features, 300 training points."""
+    """Ten classes, 64 features, 200 training points."""
     X, y = digits_features()
-    return make_task(X[:500], y[:500], train=300, candidates=60)
+    return make_task(X[:400], y[:400], train=200, candidates=60)
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +108,36 @@ def mnist_3v8() -> Task:
 def task(request: pytest.FixtureRequest) -> Task:
     """Each of the three tasks in turn."""
     return request.getfixturevalue(request.param)
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most float64 numbers that tensors made inside the `with` block held at one time, apart from those of `inputs`."""
+
+    def __init__(self, *inputs: Array) -> None:
+        super().__init__()
+        self.known = {array.ctypes.data for array in inputs}
+        self.holders: Counter[int] = Counter()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in self.known:
+                self._hold(tensor)
+        return result
+
+    def _hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes() // 8
+        if not self.holders[address]:
+            self.now += size
+            self.peak = max(self.peak, self.now)
+        self.holders[address] += 1
+        weakref.finalize(tensor, self._release, address, size)
+
+    def _release(self, address: int, size: int) -> None:
+        self.holders[address] -= 1
+        if not self.holders[address]:
+            self.now -= size

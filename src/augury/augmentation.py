@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ class TrainingSet(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
+@runtime_checkable
 class MakesCopies(Protocol):
     """What turns images into copies: a transform of `augury.transforms`, a learned augmentation, or anything with these two members."""
 

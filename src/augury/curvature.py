@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradien
 Solver = Literal["auto", "exact", "cg"]
 
 
+@runtime_checkable
 class Curvature(Protocol):
     """A symmetric positive definite Hessian H; vectors are rows, flattened like V (see `augury.softmax`)."""
 
@@ -51,7 +52,8 @@ class ExactCurvature:
 
     def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
         """g^T H^-1 g = |L^-1 g|^2 for each row g."""
-        return torch.linalg.solve_triangular(self.factor, rows.T, upper=False).square().sum(0)
+        whitened: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False)
+        return whitened.square().sum(0)
 
     def inverse(self) -> Float[Tensor, "size size"]:
         """H^-1 as a matrix."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from augury.files import read_table, write_table
 from augury.head import SoftmaxHead
 from augury.progress import track
 from augury.selection import Ordering
+
+COLUMNS = ("policy", "seed", "budget", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ class Curve:
         return write_table(path, self.frame, record)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> Curve:
         """Read what `save` wrote."""
-        frame, record = read_table(path, "curve")
+        frame, record = read_table(path, "curve", COLUMNS)
         return cls(frame, record["none"], record["full"], record["points"], record["cause"])
 
 
@@ -138,7 +140,7 @@ def measure(
         for (policy, ordering), accuracies in zip(cells, found[2:], strict=True)
         for budget, accuracy in zip(sorted(budgets), accuracies, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=["policy", "seed", "budget", "accuracy"])
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     return Curve(frame, none, full, len(train), dict(cause or {}))
 
 

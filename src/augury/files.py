@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,7 +69,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Read what `write_json` wrote; a missing or damaged file is an `InputError` that names it."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); delete it and run the step again that made it") from None
@@ -85,8 +85,8 @@ def write_table(path: str | Path, frame: pd.DataFrame, metadata: Mapping[str, An
     return write_atomic(path, lambda stream: pq.write_table(table, stream, compression="zstd"))
 
 
-def read_table(path: str | Path, kind: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table that `write_table` wrote and whose metadata names the noun `kind`; anything else is an `InputError`."""
+def read_table(path: str | Path, kind: str, columns: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table of `columns` that `write_table` wrote and whose metadata names the noun `kind`; anything else is an `InputError`."""
     try:
         table = pq.read_table(str(path))
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def read_table(path: str | Path, kind: str) -> tuple[pd.DataFrame, dict[str, Any
         raise InputError(f"{path}: not a readable Parquet file ({reason}); expected the {kind} that an earlier step wrote") from None
     record = (table.schema.metadata or {}).get(METADATA_KEY)
     metadata: dict[str, Any] = json.loads(record) if record else {}
-    if metadata.get("kind") != kind:
+    if metadata.get("kind") != kind or not set(columns) <= set(table.column_names):
         found = metadata.get("kind", "a table without Augury's record")
         raise InputError(f"{path}: expected {kind}, found {found}; give the file that the step before this one wrote")
     return table.to_pandas(), metadata

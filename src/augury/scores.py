@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from augury.softmax import point_losses
 Method = Literal["influence", "loss", "validation", "margin", "uniform"]
 SVM_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)  # paper 2's search for the SVM's C, by 4 folds
 SVM_FOLDS = 4
+COLUMNS = ("index", "origin", "label", "score", "loss", "probability")
 Losses = npt.NDArray[np.float64]
 
 
@@ -100,12 +101,12 @@ class Scores:
         return {"kind": "scores", "method": self.method, "classes": list(self.classes), "cause": dict(self.cause)}
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> Scores:
         """Read what `save` wrote."""
-        return cls.from_frame(*read_table(path, "scores"))
+        return cls.from_frame(*read_table(path, "scores", COLUMNS))
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> Self:
+    def from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> Scores:
         """The scores whose `to_frame()` and `record()` these are."""
         classes = tuple(record["classes"])
         labels = pd.Index(classes).get_indexer(frame["label"]).astype(np.int64)

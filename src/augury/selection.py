@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from jaxtyping import Int64
 
 from augury.errors import InputError
 from augury.files import read_table, write_table
-from augury.scores import Scores
+from augury.scores import COLUMNS, Scores
 
 Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]
 Order = Literal["sampled", "ranked"]
@@ -57,7 +57,7 @@ class Ordering:
         """The indices within the budget, the first to take first."""
         return self.indices[: self.budget]
 
-    def within(self, budget: float | str) -> Self:
+    def within(self, budget: float | str) -> Ordering:
         """The same ordering with another budget: a number of points, a share in (0, 1], or a text such as "10%"; see `budget_size`."""
         return replace(self, budget=budget_size(budget, len(self)))
 
@@ -73,9 +73,9 @@ class Ordering:
         return write_table(path, self.to_frame(), {"kind": "selection", "policy": policy, "scores": self.scores.record()})
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> Ordering:
         """Read what `save` wrote."""
-        frame, record = read_table(path, "selection")
+        frame, record = read_table(path, "selection", ("rank", *COLUMNS, "selected"))
         scores = Scores.from_frame(frame.sort_values("index", ignore_index=True), record["scores"])
         return cls(frame["index"].to_numpy(), scores, **record["policy"])
 

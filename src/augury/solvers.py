@@ -22,6 +22,7 @@ def cholesky(matrix: Float[Tensor, "params params"]) -> Float[Tensor, "params pa
     NotPositiveDefiniteError
         If the matrix is singular to working precision: a pivot below params x epsilon x the largest diagonal element.
     """
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
     smallest = factor.diagonal().square().min()
     floor = len(matrix) * torch.finfo(matrix.dtype).eps * matrix.diagonal().max()

@@ -69,7 +69,7 @@ def _class_files(folder: Path) -> Files:
     if empty:
         raise InputError(f"{folder / empty[0]}: a class without images; add some ({', '.join(ENDINGS)}) or delete the folder")
     if loose:
-        say(f"{folder}: left out, for they are in no class's folder: {len(loose)} images, such as {loose[0].name}")
+        say(f"{folder}: left out what lies in no class's folder (images: {len(loose)}), such as {loose[0].name}")
     return files
 
 

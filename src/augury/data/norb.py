@@ -34,7 +34,7 @@ def _first_camera(stream: io.BufferedIOBase) -> npt.NDArray[np.uint8]:
         raise OSError(f"{cameras} images a point, expected stereo pairs")
     images = np.empty((points, 1, height, width), dtype=np.uint8)
     for image in track(images, "Reading small NORB"):
-        stream.readinto(image)
+        stream.readinto(image.data)
         stream.seek(height * width, io.SEEK_CUR)
     if stream.seek(0, io.SEEK_END) != end:  # also where a read above came back short
         raise OSError("its length is not what its header says")

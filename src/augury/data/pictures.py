@@ -19,10 +19,13 @@ from augury.data.examples import Images
 from augury.errors import InputError
 from augury.progress import say, track
 
+Squares = UInt8[np.ndarray, "points channels {size} {size}"] | Float32[np.ndarray, "points channels {size} {size}"]
+
 # The only decoders ever tried, whatever a file is called: Pillow knows others that start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MAX_PIXELS = 50_000_000
+SMALLER = f"expected at most {MAX_PIXELS // 10**6} million: make the image smaller or leave it out"
 LARGEST_DEFAULT = 64
 
 ORIENTATIONS = {
@@ -67,11 +70,8 @@ def read_pictures(
     return images
 
 
-Squares = UInt8[np.ndarray, "points channels {size} {size}"] | Float32[np.ndarray, "points channels {size} {size}"]
-
-
 def resized(images: Images, size: int) -> Squares:
-    """The central square of each image, resized to `size` by `size`: bilinear, antialiased."""
+    """Each image with its shorter side resized to `size` (bilinear, antialiased) and the centre of the longer one kept."""
     result = np.empty((*images.shape[:2], size, size), dtype=images.dtype)
     for i, image in enumerate(track(images, "Resizing images")):
         for channel, plane in enumerate(image):
@@ -88,14 +88,14 @@ def _common_size(headers: Sequence[Header], size: int | None, source: str) -> tu
     median = int(np.median([min(header.height, header.width) for header in headers]))
     side = max(1, min(LARGEST_DEFAULT, median))
     shown = " to ".join(dict.fromkeys(f"{width} x {height}" for height, width in (sizes[0], sizes[-1])))
-    say(f"{source}: images of {shown} pixels; their central squares are resized to {side} x {side} (`size` sets another)")
+    say(f"{source}: images of {shown} pixels; resized and centre-cropped to {side} x {side} (`size` sets another)")
     return side, side
 
 
 def _header(picture: Picture) -> Header:
     with _opened(picture) as image:
         width, height = image.size
-        if _orientation(image) >= 5:  # these lie on their side
+        if _orientation(image) >= 5:
             width, height = height, width
         return Header(image.mode in GREY_MODES, height, width)
 
@@ -113,44 +113,48 @@ def _decode(picture: Picture, height: int, width: int, *, grey: bool) -> UInt8[n
 
 @contextlib.contextmanager
 def _opened(picture: Picture) -> Iterator[Image.Image]:
-    file = picture.content if isinstance(picture.content, Path) else io.BytesIO(picture.content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata concern nobody here
-            with Image.open(file, formats=FORMATS) as image:
+            with _stream(picture.content) as stream, Image.open(stream, formats=FORMATS) as image:
                 _refuse_large(picture, image.width * image.height)
                 yield image
     except InputError:
         raise
     except Image.DecompressionBombError:
-        _refuse_large(picture, pixels=2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS))  # more than this; Pillow does not tell how many
-        raise
+        raise InputError(f"{picture.name}: hundreds of millions of pixels; {SMALLER}") from None
     except Exception as error:  # noqa: BLE001  (a broken file makes Pillow's decoders raise nearly any kind)
         raise InputError(f"{picture.name}: not a readable image ({error}); mend or delete it") from None
 
 
+def _stream(content: Path | bytes | pa.Buffer) -> io.BytesIO | io.BufferedReader:
+    """A stream even of a file: given a path, Pillow maps some TIFF files into memory, and then mixes up those that lie on their side."""
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+
+
 def _refuse_large(picture: Picture, pixels: int) -> None:
     if pixels > MAX_PIXELS:
-        found, limit = pixels // 10**6, MAX_PIXELS // 10**6
-        raise InputError(
-            f"{picture.name}: {found} million pixels; expected at most {limit} million: make the image smaller or leave it out"
-        )
+        raise InputError(f"{picture.name}: {pixels // 10**6} million pixels; {SMALLER}")
 
 
 def _orientation(image: Image.Image) -> int:
+    """How the stored picture lies, in EXIF's code: 1 is upright, from 5 on it lies on its side."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole picture to look for a record behind it
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001  (a broken record raises nearly any kind, and does not break the picture)
         return 1
+    return found if found in ORIENTATIONS else 1
 
 
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         return _scaled(image, highest=1.0)
     if image.mode.startswith("I"):
-        return _scaled(image, highest=65535)
+        return _scaled(image, highest=65535.0)
     return _over_white(image, "L")
 
 
@@ -171,7 +175,7 @@ def _over_white(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
-    """The image itself if it has that size; else its central square, resized."""
+    """The image itself if it has that size; else its shorter side is resized to fit and the centre of the longer one kept."""
     if image.size == (width, height):
         return image
     side = min(image.size)

@@ -44,9 +44,9 @@ def load(source: str | Path, *, split: str = "train", data_dir: str | Path | Non
     data_dir
         Where the files of named sets lie; the environment variable `AUGURY_DATA` if not given.
     size
-        Give every image this height and width in pixels: its central square, resized (bilinear, antialiased). If not given, images that
-        all have one size of at most 64 on the shorter side keep it; others become squares of their median shorter side, at most 64, which
-        is told on standard error.
+        Give every image this height and width in pixels: the shorter side is resized to it (bilinear, antialiased), of the longer one the
+        centre is kept. If not given, image files that all have one size of at most 64 on the shorter side keep it; others become squares
+        of their median shorter side, at most 64, which is told on standard error.
 
     Raises
     ------

@@ -105,13 +105,13 @@ def _pictures(column: pa.ChunkedArray, name: str, source: Path) -> list[Picture]
 
 def _encoded(chunk: pa.Array, name: str) -> Iterable[tuple[pa.Buffer | None, str | None]]:
     """Bytes and path of each row, either of which may be missing."""
-    if _is_binary(chunk.type):
+    if pa.types.is_binary(chunk.type) or pa.types.is_large_binary(chunk.type):
         return ((scalar.as_buffer(), None) for scalar in chunk)
     fields = {field.name for field in chunk.type} if pa.types.is_struct(chunk.type) else set()
     if not fields & {"bytes", "path"}:
         raise InputError(f"{name}: images of type {chunk.type}; expected encoded bytes, {{bytes, path}}, or nested lists of pixels")
-    nothing = pa.nulls(len(chunk), pa.binary())
-    contents = chunk.field("bytes") if "bytes" in fields else nothing
+    nothing = pa.nulls(len(chunk))
+    contents = (chunk.field("bytes") if "bytes" in fields else nothing).cast(pa.large_binary())
     paths = chunk.field("path") if "path" in fields else nothing
     return ((content.as_buffer(), path.as_py()) for content, path in zip(contents, paths, strict=True))
 
@@ -122,10 +122,6 @@ def _picture(content: pa.Buffer | None, path: str | None, name: str, folder: Pat
     if path is None:
         raise InputError(f"{name}: neither the image's bytes nor its path; leave the row out")
     return Picture(f"{name}: {path}", folder / path)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ import os
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from augury.errors import InputError
 from augury.evaluation import Curve
@@ -36,7 +36,7 @@ class Run:
     report: Path | None
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path) -> Run:
         """Read a run folder."""
         folder = Path(folder)
         curve, report = folder / "curve.parquet", folder / "report.html"

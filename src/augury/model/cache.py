@@ -24,8 +24,8 @@ def content_key(model: Model, *content: object) -> str:
     network = model.network
     tensors = itertools.chain(network.named_parameters(remove_duplicate=False), network.named_buffers(remove_duplicate=False))
     state = [part for name, tensor in tensors for part in (name, tensor.dtype, tuple(tensor.shape), _bytes(tensor))]
-    kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: kind.__qualname__)
-    return digest(*state, repr(network), *map(_source, kinds), model.layer, *content)
+    sources = sorted(map(_source, {type(module) for module in network.modules()}))
+    return digest(*state, repr(network), *sources, model.layer, *content)
 
 
 def _bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
@@ -45,7 +45,7 @@ def remembered(cache: str | Path | None, key: Callable[[], str], blocks: Callabl
     if cache is None:
         return _gather(blocks(), points)
     path = Path(cache) / f"features-{key()}.npy"
-    found = _map(path, points)
+    found = _map(path)
     if found is not None:
         return found
     write_atomic(path, lambda stream: _write(stream, blocks(), points))
@@ -53,12 +53,12 @@ def remembered(cache: str | Path | None, key: Callable[[], str], blocks: Callabl
     return written
 
 
-def _map(path: Path, points: int) -> Block | None:
+def _map(path: Path) -> Block | None:
     try:
         found: Block = np.load(path, mmap_mode="r")
     except (FileNotFoundError, ValueError, EOFError):
         return None
-    return found if len(found) == points else None
+    return found
 
 
 def _gather(blocks: Generator[Block], points: int) -> Block:

@@ -6,7 +6,6 @@ import difflib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
 
 import safetensors.torch
 from torch import nn
@@ -57,7 +56,7 @@ class Model:
             )
 
     @classmethod
-    def of(cls, network: Network) -> Self:
+    def of(cls, network: Network) -> Model:
         """A reference network with its own feature layer."""
         return cls(network.module, network.layer, network.recipe)
 

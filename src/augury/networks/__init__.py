@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -111,6 +111,8 @@ def build(name: str, *, channels: int, height: int, width: int, classes: int, se
     recipe = Recipe(name, channels, height, width, classes)
     if classes < 2:
         raise InputError(f"classes: {classes}; a network needs at least two classes to tell apart")
+    if init not in get_args(Init):
+        raise InputError(f"init: {init!r}; expected one of {', '.join(get_args(Init))}")
     with seeded(seed):
         module, classifier = _create(recipe)
         if init == "paper":

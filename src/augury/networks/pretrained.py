@@ -37,6 +37,8 @@ def _create(name: str, classes: int) -> Any:  # noqa: ANN401  (timm ships no typ
         import timm  # noqa: PLC0415  (an optional extra)
     except ImportError:
         raise MissingExtraError("timm", extra="timm", purpose=f"the network {PREFIX}{name}") from None
+    except RuntimeError as error:  # torchvision, which timm imports, beside a torch of another build
+        raise InputError(f"network: timm is installed and cannot be imported ({error}); install the torchvision of this torch") from None
     if not timm.is_model(name):
         raise InputError(f"network: timm has no model called {name!r}; `timm.list_models()` lists them")
     return timm.create_model(name, pretrained=False, num_classes=classes)

@@ -36,7 +36,7 @@ SCORE_TITLES = {
 
 def accuracy_chart(outcome: Outcome) -> dict[str, Any]:
     """Accuracy against budget: each policy's mean with its interval, the two baselines, and the chosen budget marked."""
-    paths = [record for policy in outcome.policies for record in _path(outcome, policy)]
+    paths = [record for policy in reversed(outcome.policies) for record in _path(outcome, policy)]  # the chosen policy in front
     title, points = f"points augmented, of {outcome.curve.points:,}", alt.Scale(domain=[0, outcome.curve.points])
     heights = alt.Scale(domain=_domain(outcome, paths), nice=False, zero=False)
     x = alt.X("budget:Q", title=title, scale=points, axis=alt.Axis(tickCount=AS_FIT))

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
@@ -38,14 +38,14 @@ class Gallery:
     copy_names: Shaped[np.ndarray, " copies"]
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> Gallery:
         """Read an `.npz` with these arrays and no pickles; anything else is an `InputError` that names the file."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in cls.__annotations__}
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; {CURE}") from None
-        except (OSError, ValueError, LookupError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{path}: not a readable gallery ({error}); {CURE}") from None
         _check_arrays(found, path)
         indices = {name: found[name].astype(np.int64) for name in ("highest", "lowest", "chosen")}
@@ -80,7 +80,7 @@ class RunFolder:
     gallery: Gallery
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> RunFolder:
         """Read every file; a missing, damaged or contradictory one is an `InputError` that names it."""
         run = cls(
             read_json(folder / "config.json"),

@@ -36,35 +36,37 @@ def claim_and_evidence(outcome: Outcome) -> tuple[str, str]:
     if outcome.gained:
         claim, evidence = _claim(outcome), f"{_accuracies(outcome)}{_random_points(outcome)}"
     else:
-        claim = "Full augmentation gained nothing" if outcome.curve.full == outcome.curve.none else "Full augmentation lost accuracy"
-        evidence = f"{full} with it against {none} without; {_without_gain(outcome)}"
+        nothing = outcome.curve.full == outcome.curve.none
+        claim = "Full augmentation gained nothing" if nothing else "Full augmentation lost accuracy"
+        evidence = f"{'accuracy ' if nothing else ''}{full} with it against {none} without; {_without_gain(outcome)}"
     return claim, f"{evidence}.{_caveat(outcome)}"
 
 
 def _claim(outcome: Outcome) -> str:
-    share = _rounded_share(outcome, outcome.policy)
-    if share < 0:
+    worth = _rounded_share(outcome, outcome.policy)
+    if worth < 0:
         return f"{_points(outcome)} lost accuracy"
-    if share > 100:
-        return f"{_points(outcome)} gave more than full augmentation, {share} % of its gain"
-    return f"{_points(outcome)} gave {share} % of full augmentation's gain"
+    if worth > 100:
+        return f"{_points(outcome)} gave more than full augmentation, {worth} % of its gain"
+    return f"{_points(outcome)} gave {worth} % of full augmentation's gain"
 
 
 def _accuracies(outcome: Outcome) -> str:
-    chosen, none, full = (
-        outcome.percent(accuracy) for accuracy in (outcome.chosen(outcome.policy)["mean"], outcome.curve.none, outcome.curve.full)
-    )
-    return f"accuracy {chosen} against {none} without and {full} with full augmentation"
+    means = (outcome.chosen(outcome.policy)["mean"], outcome.curve.none, outcome.curve.full)
+    chosen, none, full = map(outcome.percent, means)
+    said = "" if _rounded_share(outcome, outcome.policy) < 0 else "accuracy "  # the claim has already named it
+    return f"{said}{chosen} against {none} without and {full} with full augmentation"
 
 
 def _random_points(outcome: Outcome) -> str:
     if outcome.baseline is None:
         return ""
-    share = _rounded_share(outcome, outcome.baseline)
-    if share < 0:
+    chosen, worth = (_rounded_share(outcome, policy) for policy in (outcome.policy, outcome.baseline))
+    if worth < 0:
         return f"; as many random points lost accuracy ({outcome.percent(outcome.chosen(outcome.baseline)['mean'])})"
-    of_what = " of full augmentation's gain" if _rounded_share(outcome, outcome.policy) < 0 else ""
-    return f"; as many random points gave {share} %{of_what}"
+    more = "more, " if worth > chosen >= 0 else ""
+    of_what = " of full augmentation's gain" if chosen < 0 else ""  # otherwise the claim has already named it
+    return f"; as many random points gave {more}{worth} %{of_what}"
 
 
 def _without_gain(outcome: Outcome) -> str:
@@ -75,8 +77,7 @@ def _without_gain(outcome: Outcome) -> str:
 
 
 def _points(outcome: Outcome) -> str:
-    share = 100 * outcome.budget / outcome.curve.points
-    return f"{share:.3g} % of the points ({outcome.budget:,} of {outcome.curve.points:,})"
+    return f"{100 * outcome.budget / outcome.curve.points:.3g} % of the points ({outcome.budget:,} of {outcome.curve.points:,})"
 
 
 def _rounded_share(outcome: Outcome, policy: str) -> int:

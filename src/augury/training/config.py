@@ -54,7 +54,7 @@ class TrainingConfig:
     nesterov: bool = False
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
-    warmup_epochs: float = 0.0
+    warmup_epochs: int = 0
     precision: Precision = "float32"
     channels_last: bool = False
     seed: int = 0
@@ -94,9 +94,9 @@ def _factor(schedule: Schedule, step: int, steps: int) -> float:
     if schedule == "linear":
         return 1 - step / steps
     if schedule == "cosine":
-        return _cosine(1, 0, step / steps)
+        return _cosine(1.0, 0.0, step / steps)
     peak = 0.3 * steps - 1
-    return _cosine(1 / 25, 1, step / peak) if step < peak else _cosine(1, 1 / 250_000, (step - peak) / (steps - 1 - peak))
+    return _cosine(1 / 25, 1.0, step / peak) if step < peak else _cosine(1.0, 1 / 250_000, (step - peak) / (steps - 1 - peak))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

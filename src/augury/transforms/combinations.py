@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,63 +12,77 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from augury.errors import InputError
-from augury.transforms.transform import Array, Transform, blocks, check_images, check_names, dtype_name, empty_copies
+from augury.transforms.transform import (
+    Array,
+    Transform,
+    WrittenTransform,
+    blocks,
+    check_images,
+    check_names,
+    dtype_name,
+    empty_copies,
+    write_copies,
+)
 
-CHUNK = 2**24  # bytes of copies made at a time
+CHUNK = 2**22  # bytes of intermediate copies made at a time
 
 
 @dataclass(frozen=True, init=False)
-class Compose:
-    """Copies of copies: every copy of the first transform goes through the second, and so on; as many as the product of the counts.
-
-    The last transform's copies change fastest. uint8 images are rounded after each transform, as if each had been applied by itself.
-    A composition inside a composition is laid out flat, which changes nothing.
-    """
+class Combination(WrittenTransform):
+    """Two or more transforms put together; one of the same kind among them is laid out flat, which changes nothing."""
 
     transforms: tuple[Transform, ...]
 
     def __init__(self, *transforms: Transform) -> None:
-        object.__setattr__(self, "transforms", _flat(transforms, Compose))
+        if len(transforms) < 2:
+            raise InputError(f"{type(self).__name__}: {len(transforms)} transforms; expected two or more")
+        parts: list[Transform] = []
+        for transform in transforms:
+            parts.extend(transform.transforms if isinstance(transform, type(self)) else [transform])
+        object.__setattr__(self, "transforms", tuple(parts))
         check_names(self.names)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise an `InputError` if images of this size are too small for one of the transforms."""
+        for transform in self.transforms:
+            if isinstance(transform, WrittenTransform):
+                transform.check(height, width)
+
+
+@dataclass(frozen=True, init=False)
+class Compose(Combination):
+    """Copies of copies: every copy of the first transform goes through the second, and so on; as many as the product of the counts.
+
+    The last transform's copies change fastest. uint8 images are rounded after each transform, as if each had been applied by itself.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
         """`rotate(-30)+flip`: in the order in which they are applied."""
-        names = [""]
-        for transform in self.transforms:
-            names = [f"{before}+{name}" for before in names for name in transform.names]
-        return tuple(name.removeprefix("+") for name in names)
+        return tuple("+".join(names) for names in product(*(transform.names for transform in self.transforms)))
 
     @property
     def spec(self) -> str:
         """The parts' specs joined by `+`."""
         return "+".join(f"({part.spec})" if isinstance(part, Union) else part.spec for part in self.transforms)
 
-    def __len__(self) -> int:
-        return prod(len(transform) for transform in self.transforms)
-
-    def copies(self, images: Shaped[Array, "..."]) -> Shaped[Array, "points copies channels height width"]:
-        """All copies of all images, as `Transform` says."""
-        check_images(images)
-        out = empty_copies(images, len(self))
+    def write(
+        self, images: Shaped[Array, "points channels height width"], out: Shaped[Array, "points copies channels height width"]
+    ) -> None:
+        """Write the rest's copies of each of the first transform's copies."""
         first, *others = self.transforms
         rest = others[0] if len(others) == 1 else Compose(*others)
-        for part in blocks(len(images), images[:1].nbytes * len(self), CHUNK):
-            made = first.copies(images[part])
+        k = len(rest)
+        for part in blocks(images, CHUNK, len(first)):
+            made = empty_copies(images[part], len(first))
+            write_copies(first, images[part], made)
             for i in range(len(first)):
-                out[part, i * len(rest) : (i + 1) * len(rest)] = rest.copies(made[:, i])
-        return out
+                write_copies(rest, made[:, i], out[part, i * k : (i + 1) * k])
 
 
 @dataclass(frozen=True, init=False)
-class Union:
-    """The copies of each transform, side by side: a mixed pool. A union inside a union is laid out flat, which changes nothing."""
-
-    transforms: tuple[Transform, ...]
-
-    def __init__(self, *transforms: Transform) -> None:
-        object.__setattr__(self, "transforms", _flat(transforms, Union))
-        check_names(self.names)
+class Union(Combination):
+    """The copies of each transform, side by side: a mixed pool."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,29 +94,14 @@ class Union:
         """The parts' specs joined by commas."""
         return ",".join(transform.spec for transform in self.transforms)
 
-    def __len__(self) -> int:
-        return sum(len(transform) for transform in self.transforms)
-
-    def copies(self, images: Shaped[Array, "..."]) -> Shaped[Array, "points copies channels height width"]:
-        """All copies of all images, as `Transform` says."""
-        check_images(images)
-        out = empty_copies(images, len(self))
-        for part in blocks(len(images), images[:1].nbytes * len(self), CHUNK):
-            start = 0
-            for transform in self.transforms:
-                out[part, start : start + len(transform)] = transform.copies(images[part])
-                start += len(transform)
-        return out
-
-
-def _flat(transforms: Sequence[Transform], kind: type[Compose] | type[Union]) -> tuple[Transform, ...]:
-    """The parts, with the parts of a part of the same kind in its place."""
-    if len(transforms) < 2:
-        raise InputError(f"{kind.__name__}: {len(transforms)} transforms; expected two or more")
-    parts: list[Transform] = []
-    for transform in transforms:
-        parts.extend(transform.transforms if isinstance(transform, kind) else [transform])
-    return tuple(parts)
+    def write(
+        self, images: Shaped[Array, "points channels height width"], out: Shaped[Array, "points copies channels height width"]
+    ) -> None:
+        """Write one transform's copies after the other's."""
+        start = 0
+        for transform in self.transforms:
+            write_copies(transform, images, out[:, start : start + len(transform)])
+            start += len(transform)
 
 
 @dataclass(frozen=True, init=False)
@@ -138,7 +137,7 @@ class Custom:
     def __len__(self) -> int:
         return len(self.names)
 
-    def copies(self, images: Shaped[Array, "..."]) -> Shaped[Array, "points copies channels height width"]:
+    def copies(self, images: Shaped[Array, ...]) -> Shaped[Array, "points copies channels height width"]:
         """What the function gives, checked.
 
         Raises
@@ -147,14 +146,14 @@ class Custom:
             If the images are no images, or the function gives another shape, kind or dtype than it must, a NaN, or a float outside [0, 1].
         """
         check_images(images)
-        made = self.function(images)
+        made: Array = self.function(images)
         expected = (len(images), len(self), *images.shape[1:])
         self._require(isinstance(made, np.ndarray | Tensor) and isinstance(made, type(images)), type(made).__name__, type(images).__name__)
         self._require(tuple(made.shape) == expected, f"the shape {tuple(made.shape)}", f"{expected}; name each copy in names=")
         self._require(made.dtype == images.dtype, f"the dtype {dtype_name(made)}", dtype_name(images))
         if dtype_name(made) != "uint8" and len(images):
             low, high = float(made.min()), float(made.max())
-            self._require(0 <= low and high <= 1, f"pixels from {low:g} to {high:g}", "finite floats in [0, 1]; clip them")
+            self._require(low >= 0 and high <= 1, f"pixels from {low:g} to {high:g}", "finite floats in [0, 1]; clip them")
         return made
 
     def _require(self, holds: bool, got: str, expected: str) -> None:  # noqa: FBT001  (reads as an assertion)

@@ -9,8 +9,9 @@ from typing import TypedDict
 
 from augury.errors import InputError
 from augury.transforms.combinations import Compose, Union
-from augury.transforms.sets import Crop, Flip, Rotate, Translate
-from augury.transforms.transform import FixedTransform, Transform
+from augury.transforms.moved import Flip, Translate
+from augury.transforms.transform import Transform, WrittenTransform
+from augury.transforms.warped import Crop, Rotate
 
 Given = Mapping[str, str | None]
 
@@ -38,7 +39,7 @@ def parse(text: str, size: int | tuple[int, int]) -> Transform:
     `a,b` is a `Union`, `a+b` a `Compose`; plus binds more strongly, and parentheses group. The parts, and what they mean by themselves:
 
     - `translate[:PIXELS][:diagonal|cardinal]`: a fourteenth of the image's shorter side, at least 1 (28 and 32: 2; 96: 6), diagonally.
-    - `rotate[:MAXIMUM[:COUNT]]`: COUNT angles evenly spaced from -MAXIMUM to MAXIMUM degrees, 0 left out: 30 and 15. Or `rotate:angles=A/B`.
+    - `rotate[:MAXIMUM[:COUNT]]`: COUNT angles evenly spaced from -MAXIMUM to MAXIMUM, 0 left out: 30 and 15. Or `rotate:angles=A/B`.
     - `crop[:PIXELS]`, such as `crop:2`, `crop:1-6`, `crop:1/3/5`: 1-6, or fewer for images smaller than 28 pixels.
     - `flip[:horizontal|vertical]`: horizontal.
 
@@ -59,11 +60,16 @@ def parse(text: str, size: int | tuple[int, int]) -> Transform:
     shape = (size, size) if isinstance(size, int) else size
     tokens = deque(re.findall(r"[(),+]|[^(),+]+", re.sub(r"\s", "", text)))
     try:
-        transform = _read_union(tokens, shape)
-        if tokens:
-            raise InputError(f"{tokens[0]!r} is out of place; expected a text such as {EXAMPLE!r}")
+        return _read_all(tokens, shape)
     except InputError as error:
         raise InputError(f"transform {text!r}: {error}") from None
+
+
+def _read_all(tokens: deque[str], shape: tuple[int, int]) -> Transform:
+    """Read all tokens."""
+    transform = _read_union(tokens, shape)
+    if tokens:
+        raise InputError(f"{tokens[0]!r} is out of place; expected a text such as {EXAMPLE!r}")
     return transform
 
 
@@ -87,25 +93,25 @@ def _read_composition(tokens: deque[str], shape: tuple[int, int]) -> Transform:
 
 def _read_part(tokens: deque[str], shape: tuple[int, int]) -> Transform:
     """Take one name with its options, or what stands in parentheses, off the tokens."""
-    token = tokens.popleft() if tokens else ""
-    if token != "(":
-        return _read_set(token, shape)
+    part = tokens.popleft() if tokens else ""
+    if part != "(":
+        return _read_set(part, shape)
     inside = _read_union(tokens, shape)
     if not tokens or tokens.popleft() != ")":
         raise InputError(f"a parenthesis is not closed; expected a text such as '({EXAMPLE})+crop:2'")
     return inside
 
 
-def _read_set(token: str, shape: tuple[int, int]) -> Transform:
+def _read_set(part: str, shape: tuple[int, int]) -> Transform:
     """The built-in set that a name with its options stands for, if images of this shape are large enough for it."""
-    name, _, _ = token.partition(":")
+    name, _, _ = part.partition(":")
     if name == "custom":
-        raise InputError(f"{token!r} names a function, which a text cannot hold; give augury.Custom(function) from Python")
+        raise InputError(f"{part!r} names a function, which a text cannot hold; give augury.Custom(function) from Python")
     if name not in READERS:
-        raise InputError(f"{token!r} is no transform; expected {', '.join(USAGE)}, for example {EXAMPLE!r}")
-    match = re.fullmatch(GRAMMAR[name], token.removeprefix(name))
+        raise InputError(f"{part!r} is no transform; expected {', '.join(USAGE)}, for example {EXAMPLE!r}")
+    match = re.fullmatch(GRAMMAR[name], part.removeprefix(name))
     if match is None:
-        raise InputError(f"{token!r} cannot be read; expected {USAGE[name]}")
+        raise InputError(f"{part!r} cannot be read; expected {USAGE[name]}")
     transform = READERS[name](match.groupdict(), min(shape))
     transform.check(*shape)
     return transform
@@ -141,4 +147,4 @@ def _flip(given: Given, _: int) -> Flip:
     return Flip(given["direction"] or "horizontal")
 
 
-READERS: dict[str, Callable[[Given, int], FixedTransform]] = {"translate": _translate, "rotate": _rotate, "crop": _crop, "flip": _flip}
+READERS: dict[str, Callable[[Given, int], WrittenTransform]] = {"translate": _translate, "rotate": _rotate, "crop": _crop, "flip": _flip}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -39,8 +41,8 @@ class Transform(Protocol):
         """All copies of all images, in the order of `names`."""
 
 
-class FixedTransform(ABC):
-    """A transform whose copies depend on the image's size alone, and which writes them into memory made for them."""
+class WrittenTransform(ABC):
+    """A transform that writes its copies into memory made for them; subclasses say how."""
 
     @property
     @abstractmethod
@@ -57,15 +59,15 @@ class FixedTransform(ABC):
         """Raise an `InputError` if images of this size are too small for the transform."""
 
     @abstractmethod
-    def _write(
-        self, images: Shaped[Tensor, "points channels height width"], out: Shaped[Tensor, "points copies channels height width"]
+    def write(
+        self, images: Shaped[Array, "points channels height width"], out: Shaped[Array, "points copies channels height width"]
     ) -> None:
-        """Fill `out`."""
+        """Write all copies of images that have been checked into `out`."""
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def copies(self, images: Shaped[Array, "..."]) -> Shaped[Array, "points copies channels height width"]:
+    def copies(self, images: Shaped[Array, ...]) -> Shaped[Array, "points copies channels height width"]:
         """All copies of all images.
 
         Parameters
@@ -86,8 +88,18 @@ class FixedTransform(ABC):
         check_images(images)
         self.check(*images.shape[2:])
         out = empty_copies(images, len(self))
-        self._write(_as_tensor(images), _as_tensor(out))
+        self.write(images, out)
         return out
+
+
+def write_copies(
+    transform: Transform, images: Shaped[Array, "points channels height width"], out: Shaped[Array, "points copies channels height width"]
+) -> None:
+    """Write any transform's copies into `out`, straight where it can."""
+    if isinstance(transform, WrittenTransform):
+        transform.write(images, out)
+    else:
+        out[:] = transform.copies(images)
 
 
 def check_images(images: object) -> None:
@@ -104,9 +116,20 @@ def check_names(names: Sequence[str]) -> None:
     """Raise an `InputError` if there is no copy, or two copies have the same name, for then no one could tell them apart."""
     if not names:
         raise InputError("copies: none is made; expected at least one")
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(f"copies: two are called {twice[0]!r}; leave one of them out")
+
+
+def check_pixels(transform: str, pixels: object) -> None:
+    """Raise an `InputError` unless `pixels` is a whole number of at least 1."""
+    if not isinstance(pixels, int | np.integer) or pixels < 1:
+        raise InputError(f"{transform}: {pixels} pixels; expected a whole number, at least 1")
+
+
+def possible(most: int) -> str:
+    """What to say about sizes in an error: `1 to 3`, or that none will do."""
+    return f"1 to {most}" if most > 0 else "larger images"
 
 
 def empty_copies(images: Array, copies: int) -> Array:
@@ -120,18 +143,19 @@ def empty_copies(images: Array, copies: int) -> Array:
     return torch.from_numpy(np.empty(shape, dtype_name(images)))
 
 
-def blocks(points: int, size: int, budget: int) -> Iterator[slice]:
-    """Slices that cover `points` points: each as many points of `size` bytes as `budget` bytes hold, and at least one."""
-    step = max(1, budget // size)
-    for start in range(0, points, step):
+def blocks(images: np.ndarray | Tensor, budget: int, copies: int = 1) -> Iterator[slice]:
+    """Slices that cover all points: each as many as `budget` bytes hold with `copies` images a point, and at least one."""
+    step = max(1, budget // (images.itemsize * math.prod(images.shape[1:]) * copies))
+    for start in range(0, len(images), step):
         yield slice(start, start + step)
 
 
-def _as_tensor(images: np.ndarray | Tensor) -> Tensor:
-    """A tensor in the array's own memory; a read-only array is copied, because torch refuses it."""
+def as_tensor(images: np.ndarray | Tensor) -> Tensor:
+    """A tensor in the array's own memory; an array that torch cannot share, read-only or reversed, is copied."""
     if isinstance(images, Tensor):
         return images
-    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+    shared = images.flags.writeable and min(images.strides) >= 0
+    return torch.from_numpy(images if shared else images.copy())
 
 
 def dtype_name(images: np.ndarray | Tensor) -> str:

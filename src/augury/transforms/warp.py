@@ -10,48 +10,33 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, Integer, Shaped
+from jaxtyping import Float, Float64, Int32, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from augury.errors import InputError
+from augury.transforms.border import Border
 
-BORDERS = ("edge", "zeros", "reflect", "fill")
-PLANES = 48  # image planes worked on at a time: wide enough for vector instructions, narrow enough for a block to stay in the cache
-CACHED = 3 * 2**20  # bytes of copies made at a time, for the same reason
-BOUNDED = 2**24  # bytes a block of large images may take
+PLANES = 60  # image planes worked on at a time: fit for vector instructions and for torch's transposition, which goes by 60 x 60
+CACHED = 2**22  # bytes of copies made at a time, so that they are still in the cache when they are transposed
+BOUNDED = 2**24  # bytes that a block of large images may take
 
 
 class Taps(NamedTuple):
     """Where each pixel of each copy comes from; the source `height * width` is the grey level beyond the border."""
 
-    sources: Integer[Tensor, "copies pixels 4"]
+    sources: Int32[Tensor, "copies pixels 4"]
     weights: Float[Tensor, "copies pixels 4"]
 
 
-def check_border(border: str, fill: float) -> None:
-    """Raise an `InputError` unless `border` is known, and `fill` a grey level that it uses."""
-    if border not in BORDERS:
-        raise InputError(f"border: {border!r} is unknown; expected one of {', '.join(BORDERS)}")
-    if not 0 <= fill <= 1:
-        raise InputError(f"fill: {fill}; expected a number from 0 (black) to 1 (white), for uint8 images too")
-    if fill != 0 and border != "fill":
-        raise InputError(f"fill: {fill} has no effect with border={border!r}; give border='fill' as well")
-
-
-def grey_level(fill: float, dtype: torch.dtype) -> float:
-    """The pixel that stands for `fill`: 255 times as much for uint8."""
-    return round(255 * fill) if dtype == torch.uint8 else fill
-
-
 def bilinear_taps(
-    rows: Float64[np.ndarray, "copies height width"], columns: Float64[np.ndarray, "copies height width"], border: str, dtype: torch.dtype
+    rows: Float64[np.ndarray, "copies height width"],
+    columns: Float64[np.ndarray, "copies height width"],
+    border: Border,
+    dtype: torch.dtype,
 ) -> Taps:
-    """Taps that read the image at real positions, linearly between the four pixels around each.
+    """Taps that read the image at real positions, linearly between the four pixels around each; copies are as large as the image.
 
-    The copies are as large as the image. What lies beyond the image: `edge`, its outermost pixels; `reflect`, the image mirrored about the
-    centres of its outermost pixels (numpy's "reflect", scipy's "mirror", OpenCV's BORDER_REFLECT_101); `zeros` and `fill`, a grey level,
-    reached linearly within one pixel of the image (scipy's "grid-constant", OpenCV's BORDER_CONSTANT).
+    A grey level beyond the border is reached linearly within one pixel of the image (scipy's "grid-constant", OpenCV's BORDER_CONSTANT).
     """
     height, width = rows.shape[1:]
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
@@ -59,27 +44,13 @@ def bilinear_taps(
     sources, weights = [], []
     for i, row_weights in ((top, 1 - down), (top + 1, down)):
         for j, column_weights in ((left, 1 - right), (left + 1, right)):
-            sources.append(_flat_index(_inside(i, height, border), _inside(j, width, border), height, width))
+            row, column = border.index(i, height), border.index(j, width)
+            sources.append(np.where((row < 0) | (column < 0), height * width, row * width + column))
             weights.append(row_weights * column_weights)
     shape = (len(rows), height * width, 4)
-    source_array, weight_array = np.stack(sources, -1).reshape(shape), np.stack(weights, -1).reshape(shape)
-    float_dtype = torch.float64 if dtype == torch.float64 else torch.float32
-    return Taps(torch.from_numpy(source_array.astype(np.int32)), _convex(torch.from_numpy(weight_array), float_dtype))
-
-
-def _inside(index: Int64[np.ndarray, "..."], size: int, border: str) -> Int64[np.ndarray, "..."]:
-    """The pixel of an axis that stands for the one at `index`; -1 for none."""
-    if border == "edge":
-        return index.clip(0, size - 1)
-    if border == "reflect":
-        period = max(1, 2 * (size - 1))
-        folded = index % period
-        return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(index)
-    return np.where((index >= 0) & (index < size), index, -1)
-
-
-def _flat_index(i: Int64[np.ndarray, "..."], j: Int64[np.ndarray, "..."], height: int, width: int) -> Int64[np.ndarray, "..."]:
-    return np.where((i >= 0) & (j >= 0), i * width + j, height * width)
+    source_array = np.stack(sources, -1).reshape(shape).astype(np.int32)
+    weight_array = np.stack(weights, -1).reshape(shape)
+    return Taps(torch.from_numpy(source_array), _convex(torch.from_numpy(weight_array), dtype))
 
 
 def _convex(weights: Float64[Tensor, "copies pixels 4"], dtype: torch.dtype) -> Float[Tensor, "copies pixels 4"]:
@@ -101,10 +72,10 @@ def warp(
 ) -> None:
     """Write the taps' copies of all images into `out`; `grey` is the pixel beyond the border.
 
-    Cost: four multiplications a pixel and a transposition there and back, in blocks of bounded memory.
+    Cost: four multiplications a pixel, and a transposition there and back, in blocks of bounded memory.
     """
     channels, height, width = images.shape[1:]
-    planes = min(PLANES, max(1, BOUNDED // (height * width * taps.weights.element_size())))
+    planes = min(PLANES, BOUNDED // (height * width * taps.weights.element_size()))
     step = max(1, planes // channels)
     for start in range(0, len(images), step):
         _warp_block(images[start : start + step], out[start : start + step], taps, grey)

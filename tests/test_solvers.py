@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+
+SIZES = st.integers(1, 12)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def positive_definite(size: int, seed: int, condition: float = 1e3) -> Tensor:
+    """A random rotation of eigenvalues spread over `condition`."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    return torch.from_numpy(Q * np.geomspace(1, condition, size) @ Q.T)
+
+
+@given(SIZES, SEEDS)
+def test_the_cholesky_factor_is_lower_triangular_and_gives_the_matrix_back(size: int, seed: int) -> None:
+    A = positive_definite(size, seed)
+    A = (A + A.T) / 2
+    L = cholesky(A)
+    assert torch.equal(L, L.tril())
+    torch.testing.assert_close(L @ L.T, A, rtol=0, atol=1e-12 * float(A.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[1.0, 1.0], [1.0, 1.0]],
+        [[0.0, 0.0], [0.0, 1.0]],
+        [[1.0, 2.0], [2.0, 1.0]],
+        [[-1.0, 0.0], [0.0, 1.0]],
+        [[1.0, 1.0], [1.0, 1.0 + 1e-16]],
+        [[float("nan"), 0.0], [0.0, 1.0]],
+    ],
+    ids=["singular", "zero diagonal", "indefinite", "negative", "singular to rounding", "NaN"],
+)
+def test_a_matrix_that_is_not_positive_definite_is_refused(matrix: list[list[float]]) -> None:
+    with pytest.raises(NotPositiveDefiniteError):
+        cholesky(torch.tensor(matrix, dtype=torch.float64))
+
+
+def test_a_duplicated_direction_is_found_singular_although_rounding_leaves_a_positive_pivot() -> None:
+    refused = 0
+    for seed in range(50):
+        f = np.random.default_rng(seed).standard_normal((40, 6))
+        f = np.c_[f, f @ np.random.default_rng(seed + 1).standard_normal(6)]
+        with pytest.raises(NotPositiveDefiniteError):
+            cholesky(torch.from_numpy(f.T @ f))
+        refused += 1
+    assert refused == 50
+
+
+def test_the_units_of_a_parameter_do_not_decide_whether_a_matrix_is_positive_definite() -> None:
+    A = positive_definite(5, seed=0)
+    units = torch.tensor([1.0, 1.0, 1.0, 1.0, 1e10], dtype=torch.float64)
+    L = cholesky(units[:, None] * A * units)
+    torch.testing.assert_close(L / units[:, None], cholesky(A), rtol=1e-10, atol=1e-12)
+
+
+@given(SIZES, st.integers(1, 4), SEEDS)
+def test_conjugate_gradients_solve_every_system_as_numpy_does(size: int, systems: int, seed: int) -> None:
+    A = positive_definite(size, seed)
+    rhs = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((systems, size)))
+    found = conjugate_gradients(lambda rows: rows @ A, rhs, A.diagonal(), tol=1e-12, max_iter=50 * size)
+    assert found.converged
+    assert found.residual <= 1e-11
+    # the error of a solution is at most its residual times the condition, here 1e3
+    np.testing.assert_allclose(found.solution.numpy(), np.linalg.solve(A.numpy(), rhs.numpy().T).T, rtol=0, atol=1e-7)
+
+
+def test_without_rounding_conjugate_gradients_need_one_step_for_each_different_eigenvalue() -> None:
+    A = torch.diag(torch.tensor([1.0, 1.0, 5.0, 5.0, 9.0], dtype=torch.float64))
+    rhs = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]], dtype=torch.float64)
+    assert conjugate_gradients(lambda rows: rows @ A, rhs, torch.ones(5, dtype=torch.float64), tol=1e-14, max_iter=9).iterations == 3
+    assert conjugate_gradients(lambda rows: rows @ A, rhs, A.diagonal(), tol=1e-14, max_iter=9).iterations == 1
+
+
+def test_a_system_is_solved_alike_alone_and_beside_others() -> None:
+    A = positive_definite(8, seed=3)
+    rhs = torch.from_numpy(np.random.default_rng(4).standard_normal((3, 8))) * torch.tensor([[1.0], [1e-9], [0.0]], dtype=torch.float64)
+    together = conjugate_gradients(lambda rows: rows @ A, rhs, A.diagonal(), tol=1e-13, max_iter=200)
+    assert together.converged
+    assert torch.equal(together.solution[2], torch.zeros(8, dtype=torch.float64))
+    for row, solution in zip(rhs[:2], together.solution[:2], strict=True):
+        alone = conjugate_gradients(lambda rows: rows @ A, row[None], A.diagonal(), tol=1e-13, max_iter=200).solution[0]
+        np.testing.assert_allclose(solution.numpy(), alone.numpy(), rtol=0, atol=1e-10 * float(alone.abs().max()))
+
+
+def test_conjugate_gradients_say_how_far_they_got_when_steps_run_out() -> None:
+    A = positive_definite(12, seed=5, condition=1e8)
+    rhs = torch.ones(1, 12, dtype=torch.float64)
+    found = conjugate_gradients(lambda rows: rows @ A, rhs, A.diagonal(), tol=1e-12, max_iter=2)
+    assert not found.converged
+    assert found.iterations == 2
+    assert found.residual == pytest.approx(float((found.solution @ A - rhs).norm() / rhs.norm()), rel=1e-12)
+
+
+def test_conjugate_gradients_do_not_claim_to_have_solved_a_singular_system() -> None:
+    A = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    found = conjugate_gradients(lambda rows: rows @ A, torch.ones(1, 2, dtype=torch.float64), A.diagonal(), tol=1e-12, max_iter=20)
+    assert not found.converged
