@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import settings
+from jaxtyping import config
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -34,6 +35,12 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users run it: what a wrong type meets is the package's own check."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 class Task(NamedTuple):

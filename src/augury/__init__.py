@@ -1,1 +1,82 @@
-"""Augury predicts what a data augmentation is worth before anyone trains on it."""
+"""Augury predicts what a data augmentation is worth before anyone trains on it.
+
+The public names are listed in `__all__`; each is imported when it is first used, so that `import augury` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from augury.augmentation import CopiedFeatures as CopiedFeatures
+    from augury.augmentation import augment as augment
+    from augury.data import Examples as Examples
+    from augury.data import from_arrays as from_arrays
+    from augury.data import load as load
+    from augury.errors import InputError as InputError
+    from augury.evaluation import Curve as Curve
+    from augury.evaluation import measure as measure
+    from augury.experiment import Run as Run
+    from augury.experiment import RunConfig as RunConfig
+    from augury.experiment import run as run
+    from augury.head import SoftmaxHead as SoftmaxHead
+    from augury.influence import influence as influence
+    from augury.influence import leverage as leverage
+    from augury.influence import self_influence as self_influence
+    from augury.model import Model as Model
+    from augury.model import features as features
+    from augury.report import write_report as write_report
+    from augury.scores import Scores as Scores
+    from augury.scores import score as score
+    from augury.selection import Ordering as Ordering
+    from augury.selection import rank as rank
+    from augury.transforms import Compose as Compose
+    from augury.transforms import Crop as Crop
+    from augury.transforms import Custom as Custom
+    from augury.transforms import Flip as Flip
+    from augury.transforms import Rotate as Rotate
+    from augury.transforms import Translate as Translate
+    from augury.transforms import Union as Union
+
+_HOMES = {
+    "augmentation": ("CopiedFeatures", "augment"),
+    "data": ("Examples", "from_arrays", "load"),
+    "errors": ("InputError",),
+    "evaluation": ("Curve", "measure"),
+    "experiment": ("Run", "RunConfig", "run"),
+    "head": ("SoftmaxHead",),
+    "influence": ("influence", "leverage", "self_influence"),
+    "model": ("Model", "features"),
+    "report": ("write_report",),
+    "scores": ("Scores", "score"),
+    "selection": ("Ordering", "rank"),
+    "transforms": ("Compose", "Crop", "Custom", "Flip", "Rotate", "Translate", "Union"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605  (a list, whatever the linter can see)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public name)
+    if name not in _HOME:
+        raise AttributeError(f"module 'augury' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"augury.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        """Keep the import of the module `augury.influence` from taking the place of the function of that name."""
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -79,9 +79,9 @@ def build(name: str, *, channels: int, height: int, width: int, classes: int, se
     name        features  network
     ==========  ========  =========================================================================================================
     `tiny`            64  padded 3x3 convolutions, for images from 8 x 8 up
-    `lenet`           84  LeNet with rectifiers: the paper's small network for MNIST (settings 1.3 a)
-    `cnn128`         128  two convolutions, dropout (settings 1.3 b)
-    `cnn512`         512  four convolutions, dropout (settings 1.3 c)
+    `lenet`           84  LeNet with rectifiers: the network for MNIST of *Efficient Augmentation via Data Subsampling*
+    `cnn128`         128  two convolutions, dropout: a second one of that paper's code (Keras' example for MNIST)
+    `cnn512`         512  four convolutions, dropout: the third (Keras' example for CIFAR)
     `norbnet`        128  strided convolutions with batch norm and a global mean: fast on large grey images such as small NORB
     `resnet20`        64  CIFAR ResNet of He et al. 2016, section 4.2, 0.27 M parameters
     `resnet56`        64  the same, 0.85 M parameters

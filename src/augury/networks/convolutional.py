@@ -8,7 +8,7 @@ from torch import nn
 
 
 def lenet(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
-    """LeNet with rectifiers and valid padding: conv 6 5x5, pool, conv 16 5x5, pool, 120, 84 features (settings 1.3 a)."""
+    """LeNet with rectifiers and valid padding: conv 6 5x5, pool, conv 16 5x5, pool, 120, 84 features."""
     rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))
     body = nn.Sequential(
         *(nn.Conv2d(channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -21,7 +21,7 @@ def lenet(channels: int, height: int, width: int, classes: int) -> nn.Sequential
 
 
 def cnn128(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
-    """Conv 32, conv 64, both 3x3 and valid, pool, dropout 1/4, 128 features, dropout 1/2 (settings 1.3 b)."""
+    """Conv 32, conv 64, both 3x3 and valid, pool, dropout 1/4, 128 features, dropout 1/2."""
     rows, columns = ((side - 4) // 2 for side in (height, width))
     body = nn.Sequential(
         *(nn.Conv2d(channels, 32, 3), nn.ReLU()),
@@ -33,7 +33,7 @@ def cnn128(channels: int, height: int, width: int, classes: int) -> nn.Sequentia
 
 
 def cnn512(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
-    """Twice conv padded, conv valid, pool, dropout 1/4, with 32 and 64 channels; 512 features, dropout 1/2 (settings 1.3 c)."""
+    """Twice conv padded, conv valid, pool, dropout 1/4, with 32 and 64 channels; 512 features, dropout 1/2."""
     rows, columns = (((side - 2) // 2 - 2) // 2 for side in (height, width))
     body = nn.Sequential(
         *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)),

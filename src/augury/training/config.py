@@ -17,7 +17,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to fit a network. The defaults are those of *Efficient Augmentation via Data Subsampling* for MNIST (settings 1.3).
+    """How to fit a network. The defaults are those of *Efficient Augmentation via Data Subsampling* for MNIST.
 
     Parameters
     ----------
