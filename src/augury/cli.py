@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -163,7 +164,7 @@ def curve(
     with silenced(quiet):
         found = curve_data(config, Scores.load(scores), out=out, cache=cache)
     columns = ["policy", "budget", "mean", "deviation", "share"]
-    Console().print(_table("accuracy by budget", columns, found.summary()[columns].round(4).astype(str).to_numpy().tolist()))
+    Console().print(_table("accuracy by budget", columns, found.summary()[columns].round(4).to_numpy().tolist()))
     typer.echo(f"curve: {out}")
 
 
@@ -179,7 +180,7 @@ def _tell(found: Run, *, as_json: bool) -> None:
         typer.echo(json.dumps(_result(found), indent=2))
         return
     if found.curve is not None:
-        rows = [list(row) for row in reports.summary_rows(found.curve, found.ordering)]
+        rows: list[list[Any]] = [list(row) for row in reports.summary_rows(found.curve, found.ordering)]
         title = f"accuracy on the {found.curve.cause['test']} test set"
         Console().print(_table(title, ["policy", "points augmented", "accuracy", "share of the full gain"], rows))
         typer.echo(reports.headline(found.curve, found.ordering))
@@ -200,12 +201,12 @@ def _measured(curve: Curve) -> dict[str, Any]:
     return {"none": curve.none, "full": curve.full, "points": curve.points, "curve": summary}
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*("" if pd.isna(value) else str(value) for value in row))
     return table
 
 

@@ -7,10 +7,11 @@ folder, is flushed to the disk, and then replaces the target in one step. Tables
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -23,36 +24,44 @@ import pyarrow.parquet as pq
 from augury.errors import InputError
 
 METADATA_KEY = b"augury"
+PARTIAL = ".augury.part"  # ends the names of temporary files: so distinct that no one else's file has it
 
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in place in one step; on any failure `path` is untouched."""
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step; on any failure `path` is untouched.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written to: no right to, a folder, no room left.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{PARTIAL}"
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({_reason(error)}); choose another place, or see to its rights and room") from error
         raise
     return path
 
 
 def remove_partial(folder: str | Path) -> None:
     """Remove what killed writes have left in a folder and below it: their temporary files."""
-    for path in Path(folder).rglob(".*.part"):
+    for path in Path(folder).rglob(f".*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _reason(error: Exception) -> str:
+    """Why an operation failed, in the system's words, on one line."""
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -69,8 +78,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Read what `write_json` wrote; a missing or damaged file is an `InputError` that names it."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); delete it and run the step again that made it") from None
     if not isinstance(record, dict):
@@ -82,36 +93,44 @@ def write_table(path: str | Path, frame: pd.DataFrame, metadata: Mapping[str, An
     """Write `frame` as Parquet, atomically, with `metadata` (anything JSON can hold) in the schema: same content, same bytes."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(dict(metadata), sort_keys=True).encode()})
-    return write_atomic(path, lambda stream: pq.write_table(table, stream, compression="zstd"))
+    return write_atomic(path, lambda stream: pq.write_table(table, stream, compression="zstd", write_page_checksum=True))
 
 
 def read_table(path: str | Path, kind: str, columns: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a table of `columns` that `write_table` wrote and whose metadata names the noun `kind`; anything else is an `InputError`."""
     try:
-        table = pq.read_table(str(path))
+        with Path(path).open("rb") as stream:
+            table = pq.ParquetFile(stream, page_checksum_verification=True).read()
+            metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the {kind} that an earlier step wrote") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a readable Parquet file ({reason}); expected the {kind} that an earlier step wrote") from None
-    record = (table.schema.metadata or {}).get(METADATA_KEY)
-    metadata: dict[str, Any] = json.loads(record) if record else {}
-    if metadata.get("kind") != kind or not set(columns) <= set(table.column_names):
-        found = metadata.get("kind", "a table without Augury's record")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_reason(error)}); expected the {kind} that an earlier step wrote") from None
+    found = metadata.get("kind", "a table without Augury's record")
+    if found != kind:
         raise InputError(f"{path}: expected {kind}, found {found}; give the file that the step before this one wrote")
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise InputError(f"{path}: the {kind} lack the column {missing[0]!r}; give the file as the step before this one wrote it")
     return table.to_pandas(), metadata
 
 
 def digest(*parts: object) -> str:
-    """A hexadecimal SHA-256 over content: arrays (dtype, shape, bytes), bytes, and anything else by its `repr`. 64 characters."""
+    """A hexadecimal SHA-256 over content: arrays (dtype, shape, bytes), bytes, and anything else by its `repr`. 64 characters.
+
+    Each part goes in with its kind and length, so that no two sequences of parts look the same.
+    """
     state = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
-            state.update(f"{part.dtype.str}{part.shape}".encode())
-            state.update(np.ascontiguousarray(part).data)
-        elif isinstance(part, bytes):
-            state.update(part)
-        else:
-            state.update(repr(part).encode())
-        state.update(b"\0")
+        kind, content = _content(part)
+        state.update(f"{kind}:{content.nbytes}:".encode())
+        state.update(content)
     return state.hexdigest()
+
+
+def _content(part: object) -> tuple[str, memoryview]:
+    if isinstance(part, np.ndarray):
+        return f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+    if isinstance(part, bytes):
+        return "bytes", memoryview(part)
+    return "repr", memoryview(repr(part).encode())

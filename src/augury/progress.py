@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 _silent: ContextVar[bool] = ContextVar("augury_silent", default=False)
-_console = Console(stderr=True, highlight=False)
+_console = Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def silenced(silent: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002  (r
 def say(message: str) -> None:
     """Tell a person which stage begins: one line on standard error, unless silenced."""
     if not _silent.get():
-        _console.print(message, markup=False)
+        _console.print(message, markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
