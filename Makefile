@@ -10,10 +10,10 @@ demo: $(INSTALLED)  ## environment, then the main job on the embedded data set
 	$(BIN)/augury demo --out augury-demo
 
 test: $(INSTALLED) lint  ## environment, then lint and tests
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(INSTALLED)  ## the tests that take longer than a few seconds each
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)  ## style, types and the direction of imports
 	$(BIN)/ruff check .
