@@ -112,7 +112,7 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, solver: Solver) -
         raise InputError(f"solver: got {solver!r}; expected 'auto', 'exact' or 'cg'")
     V = head.directions(problem.features)
     if solver == "cg" or (solver == "auto" and V.numel() > DENSE_PARAMS):
-        return IterativeCurvature(lambda rows: problem.hessian_product(V, rows), problem.hessian_diagonal(V))
+        return IterativeCurvature(problem.hessian_operator(V), problem.hessian_diagonal(V))
     hessian = problem.hessian(V)
     try:
         return ExactCurvature(hessian, cholesky(hessian))

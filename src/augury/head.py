@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradien
 
 DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
 ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
+CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
 FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
 
 SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or give a finite C"
@@ -43,14 +45,17 @@ def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"],
     """Newton's method with backtracking line search on J.
 
     Converged when no parameter moves by more than `tol` x max(1, largest parameter), or when steps no longer shrink because rounding hides
-    what is left, provided that they are small by then. An iteration costs a Hessian and its Cholesky factor; above `DENSE_PARAMS`
-    parameters conjugate gradients take their place.
+    what is left, provided that they are small by then. A step is solved for by a Cholesky factor of the Hessian or, where that costs more,
+    by conjugate gradients to a residual that shrinks with the gradient's (Nocedal and Wright 2006, section 7.1), which keeps the
+    convergence superlinear.
     """
-    V, value, step = start, problem.objective(start), np.inf
+    V, value, step, resolved = start, problem.objective(start), np.inf, True
+    first = float(problem.gradient(V).norm()) or 1.0
     for iteration in range(1, max_iter + 1):
         gradient = problem.gradient(V)
+        forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
         try:
-            direction = -_newton_solve(problem, V, gradient)
+            direction = -_newton_solve(problem, V, gradient, forcing)
         except NotPositiveDefiniteError:
             return Fit(V, iteration, SINGULAR)
         decrease = -float((gradient * direction).sum())
@@ -64,13 +69,21 @@ def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"],
     return Fit(V, max_iter, UNFINISHED)
 
 
-def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor) -> Tensor:
+def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> Tensor:
+    """H^-1 gradient: exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there."""
     rhs = gradient.reshape(1, -1)
-    if rhs.shape[1] <= DENSE_PARAMS:
-        return torch.cholesky_solve(rhs.T, cholesky(problem.hessian(V))).reshape(V.shape)
-    diagonal = problem.hessian_diagonal(V)
-    found = conjugate_gradients(lambda rows: problem.hessian_product(V, rows), rhs, diagonal, tol=1e-10, max_iter=2 * rhs.shape[1])
-    return found.solution.reshape(V.shape)
+    if _iterations_for_a_factor(problem) > CG_STEPS or rhs.shape[1] > DENSE_PARAMS:
+        limit = CG_STEPS if rhs.shape[1] <= DENSE_PARAMS else 2 * rhs.shape[1]
+        found = conjugate_gradients(problem.hessian_operator(V), rhs, problem.hessian_diagonal(V), tol=tol, max_iter=limit)
+        if found.converged or rhs.shape[1] > DENSE_PARAMS:
+            return found.solution.reshape(V.shape)
+    return torch.cholesky_solve(rhs.T, cholesky(problem.hessian(V))).reshape(V.shape)
+
+
+def _iterations_for_a_factor(problem: SoftmaxProblem) -> float:
+    """How many conjugate-gradient iterations cost as much as the dense Hessian and its factor."""
+    n, (k, p) = len(problem.features), problem.shape
+    return (n * k * (k + 1) * p**2 + (k * p) ** 3 / 3) / (4 * n * k * p)
 
 
 def _line_search(problem: SoftmaxProblem, V: Tensor, direction: Tensor, value: float, decrease: float) -> tuple[Tensor, float]:

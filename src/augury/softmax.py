@@ -14,7 +14,7 @@ S_i = B^T (diag(p_i) - p_i p_i^T) B, the gradient is sum_i w_i r_i (x) f_i + lam
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,6 +39,16 @@ def contrast(classes: int, like: Tensor) -> Float[Tensor, "classes directions"]:
 def design(features: Float[Tensor, "points features"]) -> Float[Tensor, "points params"]:
     """The design matrix: f = [features, 1] for each point."""
     return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+
+
+def project(X: Float[Tensor, "points features"], rows: Float[Tensor, "rows params"]) -> Float[Tensor, "points rows"]:
+    """Each point's f = [x, 1] along each of `rows`, without forming the design matrix."""
+    return torch.addmm(rows[:, -1], X, rows[:, :-1].T)
+
+
+def collect(values: Float[Tensor, "points rows"], X: Float[Tensor, "points features"]) -> Float[Tensor, "rows params"]:
+    """The sum over points of `values` times f = [x, 1], the transpose of `project`."""
+    return torch.cat([values.T @ X, values.sum(dim=0)[:, None]], dim=1)
 
 
 def point_losses(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, " points"]:
@@ -98,34 +108,34 @@ class SoftmaxProblem:
         return self.classes - 1, self.features.shape[1] + 1
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Design matrix, labels and weights of one block of points after another, so that memory does not grow with their number."""
+        """Features, labels and weights of one block of points after another, so that memory does not grow with their number."""
         step = max(1, BLOCK_ELEMENTS // self.shape[1])
         for start in range(0, len(self.features), step):
             part = slice(start, start + step)
-            yield design(self.features[part]), self.labels[part], self.weights[part]
+            yield self.features[part], self.labels[part], self.weights[part]
 
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
         """J(V)."""
         total = self.penalty / 2 * V[:, :-1].square().sum()
-        for f, labels, w in self.blocks():
-            total = total + w @ point_losses(f @ V.T @ self.basis.T, labels)
+        for X, labels, w in self.blocks():
+            total = total + w @ point_losses(project(X, V) @ self.basis.T, labels)
         return float(total)
 
     def gradient(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "directions params"]:
         """dJ/dV."""
-        g = self.penalty * V
-        g[:, -1] = 0
-        for f, labels, w in self.blocks():
-            r = residuals(f @ V.T @ self.basis.T, labels) @ self.basis
-            g += (w[:, None] * r).T @ f
+        g = self._penalised(V)
+        for X, labels, w in self.blocks():
+            r = residuals(project(X, V) @ self.basis.T, labels) @ self.basis
+            g += collect(w[:, None] * r, X)
         return g
 
     def hessian(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "size size"]:
         """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 operations, half of its blocks being computed once for two."""
         k, p = self.shape
         H = V.new_zeros(k, p, k, p)
-        for f, _, w in self.blocks():
-            S = spreads(f @ V.T @ self.basis.T, self.basis) * w[:, None, None]
+        for X, _, w in self.blocks():
+            f = design(X)
+            S = spreads(project(X, V) @ self.basis.T, self.basis) * w[:, None, None]
             for a in range(k):
                 for b in range(a + 1):
                     H[a, :, b] += (f * S[:, a, b, None]).T @ f
@@ -136,22 +146,37 @@ class SoftmaxProblem:
         return H.reshape(k * p, k * p)
 
     def hessian_product(self, V: Float[Tensor, "directions params"], rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
-        """The Hessian times each of `rows` (flattened like V), without forming it: 4 n (C - 1) (d + 1) operations a row."""
-        U = rows.reshape(-1, *self.shape)
-        image = self.penalty * U
-        image[:, :, -1] = 0
-        for f, _, w in self.blocks():
-            p = torch.softmax(f @ V.T @ self.basis.T, dim=1)
-            moved = p * (f @ U.transpose(1, 2) @ self.basis.T)
-            moved -= p * moved.sum(dim=2, keepdim=True)
-            image += (w[:, None] * (moved @ self.basis)).transpose(1, 2) @ f
-        return image.reshape(rows.shape)
+        """The Hessian times each of `rows` (flattened like V), without forming it; see `hessian_operator`."""
+        return self.hessian_operator(V)(rows)
+
+    def hessian_operator(self, V: Float[Tensor, "directions params"]) -> Callable[[Tensor], Tensor]:
+        """The function that multiplies rows by the Hessian at V, without forming it: 4 n (C - 1) (d + 1) operations a row.
+
+        The points' probabilities are computed once and kept: n C numbers.
+        """
+        probabilities = [torch.softmax(project(X, V) @ self.basis.T, dim=1)[:, None, :] for X, _, _ in self.blocks()]
+
+        def multiply(rows: Tensor) -> Tensor:
+            U = rows.reshape(-1, self.shape[1])
+            image = self._penalised(U)
+            for (X, _, w), p in zip(self.blocks(), probabilities, strict=True):
+                moved = p * (project(X, U).reshape(len(X), len(rows), -1) @ self.basis.T)
+                moved -= p * moved.sum(dim=2, keepdim=True)
+                image += collect((w[:, None, None] * (moved @ self.basis)).flatten(1), X)
+            return image.reshape(rows.shape)
+
+        return multiply
 
     def hessian_diagonal(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, " size"]:
         """The Hessian's diagonal, in the order of the flattened V."""
-        diagonal = V.new_full(self.shape, self.penalty)
-        diagonal[:, -1] = 0
-        for f, _, w in self.blocks():
-            p = torch.softmax(f @ V.T @ self.basis.T, dim=1)
-            diagonal += (w[:, None] * (p @ self.basis.square() - (p @ self.basis).square())).T @ f.square()
+        diagonal = self._penalised(torch.ones_like(V))
+        for X, _, w in self.blocks():
+            p = torch.softmax(project(X, V) @ self.basis.T, dim=1)
+            diagonal += collect(w[:, None] * (p @ self.basis.square() - (p @ self.basis).square()), X.square())
         return diagonal.flatten()
+
+    def _penalised(self, U: Float[Tensor, "rows params"]) -> Float[Tensor, "rows params"]:
+        """The penalty's gradient lam D U: the intercepts, in the last column, are free."""
+        image = self.penalty * U
+        image[:, -1] = 0
+        return image
