@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from augury.arrays import ArrayLike, as_features, as_labels, as_weights, encode
 from augury.errors import InputError
 from augury.head import DENSE_PARAMS, SoftmaxHead
-from augury.softmax import SoftmaxProblem
+from augury.softmax import SoftmaxProblem, blocks_of, project, residuals
 from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
 
 Solver = Literal["auto", "exact", "cg"]
+Points = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None]
+NOT_A_MINIMUM = 1e-4  # a Newton step of more than this share of the largest parameter: the head was not fitted to these points
 
 
 @runtime_checkable
@@ -126,3 +131,75 @@ def _cause(head: SoftmaxHead) -> str:
     if head.C > 1e6:
         return f"C = {head.C:g} hardly regularises, and features are constant or duplicated, or the classes are separable; lower C"
     return "features differ in scale beyond the precision, or are duplicated; standardise them or lower C"
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """Points as checked tensors; labels as indices into the head's classes."""
+
+    features: Float[Tensor, "points features"]
+    labels: Int[Tensor, " points"]
+    weights: Float[Tensor, " points"]
+
+    @classmethod
+    def of(cls, points: Points, head: SoftmaxHead, name: str) -> PointSet:
+        """Check what the caller gave as the argument `name`."""
+        if not isinstance(points, tuple) or len(points) not in (2, 3):
+            raise InputError(f"{name}: expected a tuple (X, y) or (X, y, weight)")
+        features = as_features(points[0], f"{name}[0]")
+        if features.shape[1] != head.n_features_in_:
+            raise InputError(f"{name}: {features.shape[1]} features; the head was fitted to {head.n_features_in_}")
+        codes = encode(as_labels(points[1], len(features), name), head.classes_, name)
+        weights = as_weights(points[2] if len(points) == 3 else None, features, f"{name}[2]")
+        return cls(features, torch.as_tensor(codes, device=features.device), weights)
+
+    def __getitem__(self, part: slice) -> PointSet:
+        return PointSet(self.features[part], self.labels[part], self.weights[part])
+
+    def blocks(self, width: int) -> Iterator[PointSet]:
+        """Consecutive parts, in blocks for work that needs `width` numbers a point."""
+        return (self[part] for part in blocks_of(len(self.features), width))
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A fitted head with its training points and the curvature there: where every influence starts."""
+
+    head: SoftmaxHead
+    problem: SoftmaxProblem
+    points: PointSet
+    V: Float[Tensor, "directions params"]
+    curvature: Curvature
+
+    @classmethod
+    def of(cls, head: SoftmaxHead, train: Points, solver: Solver) -> FittedHead:
+        """Check that the head belongs to these points, and factor its Hessian; warn if it is not at its minimum there."""
+        if not isinstance(head, SoftmaxHead):
+            raise InputError(f"head: got {type(head).__name__}; expected an augury.SoftmaxHead fitted to the training points")
+        check_is_fitted(head)
+        points = PointSet.of(train, head, "train")
+        problem = SoftmaxProblem(points.features, points.labels, points.weights, len(head.classes_), 1 / head.C)
+        state = cls(head, problem, points, head.directions(points.features), head_curvature(head, problem, solver))
+        if not head.converged_:
+            warnings.warn("influence is a derivative at the minimum, and the head has not converged: see its own warning", stacklevel=3)
+            return state
+        step = state.curvature.solve(problem.gradient(state.V).reshape(1, -1)).abs().max()
+        if step > NOT_A_MINIMUM * max(1.0, float(state.V.abs().max())):
+            warnings.warn(
+                f"influence is a derivative at the minimum, and the head is {float(step):.1e} away from it on these training points: "
+                "fit the head to the same points and weights, or lower its tol",
+                stacklevel=3,
+            )
+        return state
+
+    def scores(self, points: PointSet) -> Float[Tensor, "points classes"]:
+        """Class scores of some points."""
+        return project(points.features, self.V) @ self.problem.basis.T
+
+    def residuals(self, points: PointSet) -> Float[Tensor, "points directions"]:
+        """R = B^T (p - y) of some points."""
+        return residuals(self.scores(points), points.labels) @ self.problem.basis
+
+    def inverse(self) -> Float[Tensor, "directions params directions params"]:
+        """H^-1 with an axis for each index of V."""
+        return self.curvature.inverse().reshape(*self.V.shape, *self.V.shape)

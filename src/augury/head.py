@@ -17,9 +17,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from augury.arrays import ArrayLike, as_features, as_numpy, as_weights
+from augury.arrays import ArrayLike, as_features, as_labels, as_weights
 from augury.errors import InputError
-from augury.softmax import SoftmaxProblem, contrast
+from augury.softmax import SoftmaxProblem, contrast, project
 from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
 
 DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
@@ -27,9 +27,9 @@ ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (N
 CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
 FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
 
-SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or give a finite C"
-UNBOUNDED = "rounding hides the minimum: the classes are separable, or nearly so; give a finite C"
-UNFINISHED = "max_iter steps were not enough: raise max_iter, or lower C if the classes are separable"
+SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or {cure}"
+UNBOUNDED = "rounding hides the minimum: the classes are separable, or nearly so; {cure}"
+UNFINISHED = "max_iter steps were not enough: raise max_iter, or {cure} if the classes are separable"
 
 
 @dataclass(frozen=True)
@@ -149,29 +149,42 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         self.intercept_: npt.NDArray[np.float64] = W[:, -1].copy()
         self.converged_, self.n_iter_ = found.failure is None, found.iterations
         if found.failure:
-            warnings.warn(f"SoftmaxHead did not converge: {found.failure}", ConvergenceWarning, stacklevel=2)
+            cure = "give a finite C" if math.isinf(self.C) else "standardise features of very different scale, or lower C"
+            warnings.warn(f"SoftmaxHead did not converge: {found.failure.format(cure=cure)}", ConvergenceWarning, stacklevel=2)
         return self
 
     def _problem(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> SoftmaxProblem:
-        if not self.C > 0:
-            raise InputError(f"C: got {self.C}; expected a positive number, or numpy.inf for no penalty")
+        self._check_settings()
         features, labels = self._validated(X, y)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(f"y: only one class, {self.classes_[0]!r}; expected at least two: is this subset too small?")
+        names = self.classes_.tolist()
+        if len(names) < 2:
+            raise InputError(f"y: only one class, {names[0]!r}; expected at least two: is this subset too small?")
         weights = as_weights(sample_weight, features, "sample_weight")
-        return SoftmaxProblem(features, torch.as_tensor(codes, device=features.device), weights, len(self.classes_), 1 / self.C)
+        weightless = np.flatnonzero(np.bincount(codes, weights.cpu().numpy()) == 0)
+        if len(weightless):
+            raise InputError(
+                f"sample_weight: every point of class {names[weightless[0]]!r} has weight 0; leave these points out, or weigh them"
+            )
+        return SoftmaxProblem(features, torch.as_tensor(codes, device=features.device), weights, len(names), 1 / self.C)
+
+    def _check_settings(self) -> None:
+        if not self.C > 0:
+            raise InputError(f"C: got {self.C}; expected a positive number, or numpy.inf for no penalty")
+        if not self.tol > 0:
+            raise InputError(f"tol: got {self.tol}; expected a positive number, such as 1e-10")
+        if self.max_iter < 1:
+            raise InputError(f"max_iter: got {self.max_iter}; expected at least 1")
 
     def _validated(self, X: ArrayLike, y: ArrayLike) -> tuple[Tensor, npt.NDArray[Any]]:
         if isinstance(X, Tensor):
-            self.n_features_in_ = X.shape[1]
-            labels = as_numpy(y)
+            features = as_features(X.detach(), "X")
+            self.n_features_in_ = features.shape[1]
+            labels = as_labels(y, len(features), "y")
         else:
             X, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
+            features = as_features(X, "X")
         check_classification_targets(labels)
-        features = as_features(X, "X")
-        if len(labels) != len(features):
-            raise InputError(f"y: {len(labels)} labels for {len(features)} points; give one for each point")
         return features, labels
 
     def _start(self, problem: SoftmaxProblem) -> Tensor:
@@ -188,12 +201,12 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Class scores: (points, classes), or with two classes (points,), the second class's score alone."""
-        scores: npt.NDArray[np.float64] = self.scores(X).cpu().numpy()
+        scores: npt.NDArray[np.float64] = self.scores(X).detach().cpu().numpy()
         return scores[:, 1] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Probabilities (points, classes), in the order of `classes_`."""
-        probabilities: npt.NDArray[np.float64] = torch.softmax(self.scores(X), dim=1).cpu().numpy()
+        probabilities: npt.NDArray[np.float64] = torch.softmax(self.scores(X).detach(), dim=1).cpu().numpy()
         return probabilities
 
     def predict(self, X: ArrayLike) -> npt.NDArray[Any]:
@@ -203,10 +216,12 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         return labels
 
     def scores(self, X: ArrayLike) -> Float[Tensor, "points classes"]:
-        """Class scores as a tensor on the features' device, two columns with two classes: what a softmax turns into probabilities."""
+        """Class scores as a tensor on the features' device and in their graph, two columns with two classes."""
         check_is_fitted(self)
         if not isinstance(X, Tensor):
             X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         features = as_features(X, "X")
+        if features.shape[1] != self.n_features_in_:
+            raise InputError(f"X: {features.shape[1]} features; the head was fitted to {self.n_features_in_}")
         V = self.directions(features)
-        return (features @ V[:, :-1].T + V[:, -1]) @ contrast(len(self.classes_), V).T
+        return project(features, V) @ contrast(len(self.classes_), V).T

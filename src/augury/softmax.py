@@ -25,6 +25,12 @@ from torch import Tensor
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64: what one pass over a block of points may hold of the design matrix
 
 
+def blocks_of(points: int, width: int) -> Iterator[slice]:
+    """Consecutive parts of so many points, each of about `BLOCK_ELEMENTS` numbers at `width` numbers a point."""
+    step = max(1, BLOCK_ELEMENTS // width)
+    return (slice(start, start + step) for start in range(0, points, step))
+
+
 def contrast(classes: int, like: Tensor) -> Float[Tensor, "classes directions"]:
     """B: for two classes (0, 1)^T, else Helmert's orthonormal contrasts, in the type and on the device of `like`."""
     if classes == 2:
@@ -107,11 +113,12 @@ class SoftmaxProblem:
         """Shape of V: directions, features + 1."""
         return self.classes - 1, self.features.shape[1] + 1
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Features, labels and weights of one block of points after another, so that memory does not grow with their number."""
-        step = max(1, BLOCK_ELEMENTS // self.shape[1])
-        for start in range(0, len(self.features), step):
-            part = slice(start, start + step)
+    def blocks(self, width: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Features, labels and weights of one block of points after another, so that memory does not grow with their number.
+
+        A point counts for its features and class scores, or for `width` numbers if these are more.
+        """
+        for part in blocks_of(len(self.features), max(self.shape[1], self.classes, width)):
             yield self.features[part], self.labels[part], self.weights[part]
 
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
@@ -133,7 +140,7 @@ class SoftmaxProblem:
         """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 operations, half of its blocks being computed once for two."""
         k, p = self.shape
         H = V.new_zeros(k, p, k, p)
-        for X, _, w in self.blocks():
+        for X, _, w in self.blocks(width=self.classes * k):
             f = design(X)
             S = spreads(project(X, V) @ self.basis.T, self.basis) * w[:, None, None]
             for a in range(k):

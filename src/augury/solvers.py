@@ -17,18 +17,21 @@ class NotPositiveDefiniteError(ArithmeticError):
 def cholesky(matrix: Float[Tensor, "params params"]) -> Float[Tensor, "params params"]:
     """Lower triangular L with L L^T = `matrix`; one third params^3 operations.
 
+    The parameters' units make no difference: the matrix is scaled to a diagonal of ones before it is factored.
+
     Raises
     ------
     NotPositiveDefiniteError
-        If the matrix is singular to working precision: a pivot below params x epsilon x the largest diagonal element.
+        If the matrix is singular to working precision: a pivot of the scaled matrix below params x epsilon.
     """
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    smallest = factor.diagonal().square().min()
-    floor = len(matrix) * torch.finfo(matrix.dtype).eps * matrix.diagonal().max()
-    if failed or not smallest > floor:
+    scale = matrix.diagonal().clamp(min=0).sqrt()
+    if not (scale > 0).all():
         raise NotPositiveDefiniteError
-    return factor
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(matrix / scale / scale[:, None])
+    if failed or not factor.diagonal().square().min() > len(matrix) * torch.finfo(matrix.dtype).eps:
+        raise NotPositiveDefiniteError
+    return factor.mul_(scale[:, None])
 
 
 @dataclass(frozen=True)
