@@ -36,9 +36,10 @@ def as_features(X: ArrayLike, name: str) -> Float[Tensor, "points features"]:
     features = as_tensor(X, name)
     if features.ndim != 2 or len(features) == 0:
         raise InputError(f"{name}: shape {tuple(features.shape)}; expected (points, features) with at least one point")
-    finite = torch.isfinite(features).all(dim=1)
-    if not finite.all():
-        raise InputError(f"{name}: point {int(finite.int().argmin())} has a NaN or infinite feature; mend or leave out this point")
+    suspects = torch.nonzero(~torch.isfinite(features.detach().sum(dim=1)))[:, 0]  # sums need no second copy of the features
+    broken = suspects[~torch.isfinite(features.detach()[suspects]).all(dim=1)]
+    if len(broken):
+        raise InputError(f"{name}: point {int(broken[0])} has a NaN or infinite feature; mend or leave out this point")
     return features
 
 

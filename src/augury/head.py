@@ -25,6 +25,7 @@ from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradien
 DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
 ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
 CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
+SEPARATED = 1e-9  # mean loss, in nats, below which an unpenalised head has separated the classes and has no minimum
 FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
 
 SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or {cure}"
@@ -54,30 +55,40 @@ def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"],
     for iteration in range(1, max_iter + 1):
         gradient = problem.gradient(V)
         forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
-        try:
-            direction = -_newton_solve(problem, V, gradient, forcing)
-        except NotPositiveDefiniteError:
-            return Fit(V, iteration, SINGULAR)
+        solved, singular = _newton_solve(problem, V, gradient, forcing)
+        direction = -solved
         decrease = -float((gradient * direction).sum())
         previous, step = step, float(direction.abs().max())
         resolved = decrease > 64 * torch.finfo(V.dtype).eps * max(1.0, abs(value))
         V, value = _line_search(problem, V, direction, value, decrease) if resolved else (V + direction, value)
         scale = max(1.0, float(V.abs().max()))
         stagnant = not resolved and step > previous / 2
+        if problem.penalty == 0 and value < SEPARATED * float(problem.weights.sum()):
+            return Fit(V, iteration, UNBOUNDED)
         if step <= tol * scale or stagnant:
-            return Fit(V, iteration, None if step <= max(tol, FLOOR) * scale else UNBOUNDED)
+            failure = SINGULAR if singular else UNBOUNDED if step > max(tol, FLOOR) * scale else None
+            return Fit(V, iteration, failure)
     return Fit(V, max_iter, UNFINISHED)
 
 
-def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> Tensor:
-    """H^-1 gradient: exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there."""
+def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> tuple[Tensor, bool]:
+    """H^-1 gradient, exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there; and if H is singular.
+
+    Where H is singular a slight damping gives a direction of descent all the same: whether there is a minimum shows at the end.
+    """
     rhs = gradient.reshape(1, -1)
     if _iterations_for_a_factor(problem) > CG_STEPS or rhs.shape[1] > DENSE_PARAMS:
         limit = CG_STEPS if rhs.shape[1] <= DENSE_PARAMS else 2 * rhs.shape[1]
         found = conjugate_gradients(problem.hessian_operator(V), rhs, problem.hessian_diagonal(V), tol=tol, max_iter=limit)
         if found.converged or rhs.shape[1] > DENSE_PARAMS:
-            return found.solution.reshape(V.shape)
-    return torch.cholesky_solve(rhs.T, cholesky(problem.hessian(V))).reshape(V.shape)
+            return found.solution.reshape(V.shape), False
+    hessian = problem.hessian(V)
+    try:
+        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), False
+    except NotPositiveDefiniteError:
+        diagonal = hessian.diagonal()
+        diagonal += FLOOR * diagonal.clamp(min=FLOOR * float(diagonal.max()))
+        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), True
 
 
 def _iterations_for_a_factor(problem: SoftmaxProblem) -> float:
@@ -188,10 +199,9 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         return features, labels
 
     def _start(self, problem: SoftmaxProblem) -> Tensor:
-        if self.warm_start and hasattr(self, "coef_"):
-            previous = self.directions(problem.features)
-            if previous.shape == problem.shape:
-                return previous
+        rows = 1 if problem.classes == 2 else problem.classes
+        if self.warm_start and hasattr(self, "coef_") and self.coef_.shape == (rows, problem.features.shape[1]):
+            return self.directions(problem.features)
         return problem.features.new_zeros(problem.shape)
 
     def directions(self, like: Tensor) -> Float[Tensor, "directions params"]:

@@ -113,13 +113,16 @@ class SoftmaxProblem:
         """Shape of V: directions, features + 1."""
         return self.classes - 1, self.features.shape[1] + 1
 
-    def blocks(self, width: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Features, labels and weights of one block of points after another, so that memory does not grow with their number.
+    def parts(self, width: int = 0) -> Iterator[slice]:
+        """Consecutive parts of the points, so that memory does not grow with their number.
 
         A point counts for its features and class scores, or for `width` numbers if these are more.
         """
-        for part in blocks_of(len(self.features), max(self.shape[1], self.classes, width)):
-            yield self.features[part], self.labels[part], self.weights[part]
+        return blocks_of(len(self.features), max(self.shape[1], self.classes, width))
+
+    def blocks(self, width: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Features, labels and weights of one part after another."""
+        return ((self.features[part], self.labels[part], self.weights[part]) for part in self.parts(width))
 
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
         """J(V)."""
@@ -161,15 +164,16 @@ class SoftmaxProblem:
 
         The points' probabilities are computed once and kept: n C numbers.
         """
-        probabilities = [torch.softmax(project(X, V) @ self.basis.T, dim=1)[:, None, :] for X, _, _ in self.blocks()]
+        probabilities = torch.cat([torch.softmax(project(X, V) @ self.basis.T, dim=1) for X, _, _ in self.blocks()])
 
         def multiply(rows: Tensor) -> Tensor:
             U = rows.reshape(-1, self.shape[1])
             image = self._penalised(U)
-            for (X, _, w), p in zip(self.blocks(), probabilities, strict=True):
+            for part in self.parts(width=self.classes * len(rows)):
+                X, p = self.features[part], probabilities[part, None, :]
                 moved = p * (project(X, U).reshape(len(X), len(rows), -1) @ self.basis.T)
                 moved -= p * moved.sum(dim=2, keepdim=True)
-                image += collect((w[:, None, None] * (moved @ self.basis)).flatten(1), X)
+                image += collect((self.weights[part, None, None] * (moved @ self.basis)).flatten(1), X)
             return image.reshape(rows.shape)
 
         return multiply

@@ -59,6 +59,7 @@ def conjugate_gradients(
 
     Preconditioned by the diagonal (Hestenes and Stiefel 1952; Jacobi). Each iteration costs one product; memory is four times `rhs`.
     """
+    diagonal = diagonal.clamp(min=diagonal.max() * torch.finfo(diagonal.dtype).eps)
     scale = rhs.norm(dim=1, keepdim=True)
     scale = torch.where(scale > 0, scale, 1)
     x = torch.zeros_like(rhs)
