@@ -111,7 +111,7 @@ def mnist_3v8() -> Task:
     return make_task(pooled, np.array(examples.classes)[examples.labels], train=600, candidates=100)
 
 
-@pytest.fixture(params=["digits", "digits_3v8", "mnist_3v8"])
+@pytest.fixture(scope="session", params=["digits", "digits_3v8", "mnist_3v8"])
 def task(request: pytest.FixtureRequest) -> Task:
     """Each of the three tasks in turn."""
     return request.getfixturevalue(request.param)

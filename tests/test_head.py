@@ -102,7 +102,7 @@ def test_a_warm_start_from_other_features_starts_anew(digits: Task) -> None:
 def test_the_order_of_the_points_and_the_block_size_change_nothing(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     head = SoftmaxHead().fit(*task.train)
     order = np.random.default_rng(0).permutation(len(task.X))
-    monkeypatch.setattr(augury.softmax, "BLOCK_ELEMENTS", 1000)
+    monkeypatch.setattr(augury.softmax, "BLOCK_ELEMENTS", 5000)
     other = SoftmaxHead().fit(*(values[order] for values in task.train))
     np.testing.assert_allclose(other.coef_, head.coef_, rtol=0, atol=1e-11)
     np.testing.assert_allclose(other.intercept_, head.intercept_, rtol=0, atol=1e-11)
@@ -135,6 +135,14 @@ def test_without_penalty_any_invertible_change_of_the_features_changes_no_probab
     head = SoftmaxHead(C=np.inf).fit(X, y, weights)
     other = SoftmaxHead(C=np.inf).fit(X @ A + 3, y, weights)
     np.testing.assert_allclose(other.predict_proba(X @ A + 3), head.predict_proba(X), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e4])
+def test_an_offset_of_all_features_changes_the_intercepts_alone(task: Task, offset: float) -> None:
+    X, y, weights = task.train
+    head, other = SoftmaxHead().fit(X, y, weights), SoftmaxHead().fit(X + offset, y, weights)
+    np.testing.assert_allclose(other.coef_, head.coef_, rtol=0, atol=1e-9)  # adding 1e4 rounds the features to 1e-12
+    np.testing.assert_allclose(other.predict_proba(X + offset), head.predict_proba(X), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("unit", [1e-8, 1e8])
@@ -210,6 +218,7 @@ def test_separable_classes_without_penalty_are_named_as_the_cause(
     X, y = {"four points": SEPARABLE, "two classes": (X, digits.y % 2), "ten classes": (X[:60, :20], digits.y[:60])}[data]
     head = SoftmaxHead(C=np.inf)
     message = unconverged(head, X, y)
+    assert (head.predict(X) == y).all()
     assert np.isfinite(head.coef_).all()
     assert "separable" in message
     assert "give a finite C" in message
@@ -258,7 +267,7 @@ X4, Y4 = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
         ({}, torch.tensor([[0.0], [np.nan], [1.0], [2.0]]), Y4, None, "X: point 1 has a NaN or infinite feature"),
         ({}, torch.zeros(4), Y4, None, r"X: shape \(4,\); expected \(points, features\)"),
         ({}, torch.zeros(0, 3), [], None, r"X: shape \(0, 3\)"),
-        ({}, torch.from_numpy(X4), Y4[:3], None, "y: 3 labels for 4 points; give one for each point"),
+        ({}, torch.from_numpy(X4), Y4[:3], None, r"y: labels of shape \(3,\) for 4 points; expected one label for each point"),
         ({}, torch.from_numpy(X4), Y4[:, None], None, "y: "),
         ({}, torch.from_numpy(X4), None, None, "y: "),
     ],

@@ -63,17 +63,19 @@ class CopiedFeatures:
             raise InputError(
                 f"copies: {len(self.features)} points, copies of {len(self.copies)} and {len(self.labels)} labels; expected as many of each"
             )
+        if self.features.shape[1:] != self.copies.shape[2:]:
+            raise InputError(f"copies: shape {self.copies.shape}; expected (points, copies, {self.features.shape[1]}), as the originals'")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def augmented(self, chosen: npt.ArrayLike, *, downweight: bool = False) -> TrainingSet:
-        """Training set with every original, and then all copies of the `chosen` points.
+        """Training set with every original, and then all copies of the `chosen` points: their indices, each once, or a mask of booleans.
 
         With `downweight` a chosen point and each of its k copies weigh 1 / (k + 1), so that no point counts for more than another
         (paper 2, section 4.2); without it everything weighs 1.
         """
-        chosen = np.asarray(chosen, dtype=np.int64)
+        chosen = _indices(chosen, len(self))
         k, width = self.copies.shape[1:]
         X = np.concatenate([self.features, self.copies[chosen].reshape(-1, width)]).astype(np.float64)
         y = np.concatenate([self.labels, np.repeat(self.labels[chosen], k)])
@@ -88,11 +90,24 @@ def augment(examples: Examples, chosen: npt.ArrayLike, transform: MakesCopies) -
 
     Cost: the transform's, for the chosen points only.
     """
-    points = examples.select(np.asarray(chosen, dtype=np.int64))
+    points = examples.select(_indices(chosen, len(examples)))
     images = transform.copies(points.images)
     k = images.shape[1]
     origin = np.array([f"{point}#{name}" for point in points.origin for name in transform.names])
     return Examples(images.reshape(len(points) * k, *examples.shape), np.repeat(points.labels, k), examples.classes, origin)
+
+
+def _indices(chosen: npt.ArrayLike, points: int) -> npt.NDArray[np.int64]:
+    """The chosen points' indices, from indices or a mask, once it is sure that each is a point and none is there twice."""
+    given = np.asarray(chosen)
+    found = np.flatnonzero(given) if given.dtype == np.bool_ and given.shape == (points,) else given
+    if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
+        raise InputError(f"chosen: shape {given.shape}, type {given.dtype}; expected indices of points, or a mask with one boolean a point")
+    if found.size and not 0 <= found.min() <= found.max() < points:
+        raise InputError(f"chosen: indices from {found.min()} to {found.max()}; expected 0 to {points - 1}")
+    if len(np.unique(found)) < len(found):
+        raise InputError("chosen: a point is there twice; expected each at most once")
+    return found.astype(np.int64)
 
 
 def write_images(examples: Examples, folder: str | Path, listing: str | Path) -> Path:
@@ -100,13 +115,25 @@ def write_images(examples: Examples, folder: str | Path, listing: str | Path) ->
 
     The list has a row an image: `file` (relative to `folder`), `label`, and `origin`. It is written last, so that where it exists, all
     files do. Names of classes and points are reduced to letters, digits and `._+-`, and cannot lead out of the folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds other PNG files, of an earlier selection perhaps: whoever reads the folder could not tell them apart.
     """
     names = _folder_names(examples.classes)
     files = [f"{names[label]}/{i:06d}-{_plain(Path(point).name)}.png" for i, (label, point) in enumerate(_rows(examples))]
+    _check_no_others(Path(folder), files)
     for file, image in zip(track(files, "writing images"), examples.images, strict=True):
         write_atomic(Path(folder) / file, partial(_write_png, image))
     frame = pd.DataFrame({"file": files, "label": np.array(examples.classes)[examples.labels], "origin": examples.origin.astype(str)})
     return write_table(listing, frame, {"kind": "copies", "classes": list(examples.classes)})
+
+
+def _check_no_others(folder: Path, files: list[str]) -> None:
+    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} - set(files)
+    if others:
+        raise InputError(f"{folder}: holds other images, such as {min(others)}; give a new or empty folder")
 
 
 def to_picture(image: npt.NDArray[np.generic]) -> Image.Image:
@@ -124,10 +151,11 @@ def _rows(examples: Examples) -> list[tuple[int, str]]:
 
 
 def _folder_names(classes: tuple[str, ...]) -> list[str]:
-    """A safe folder name for each class, made different by the class's number where two would be the same."""
+    """A safe folder name for each class; all begin with the class's number if two would be the same but for upper and lower case."""
     plain = [_plain(name) for name in classes]
-    return [name if plain.count(name) == 1 else f"{label}-{name}" for label, name in enumerate(plain)]
+    different = len({name.casefold() for name in plain}) == len(plain)
+    return plain if different else [f"{label}-{name}" for label, name in enumerate(plain)]
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._")[:100] or "_"
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text)[:100].strip("._-") or "_"

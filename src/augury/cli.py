@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import inspect
 import json
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pandas as pd
 import typer
@@ -23,24 +25,30 @@ from augury.experiment import Run, RunConfig, augment_data, curve_data, score_da
 from augury.experiment import run as run_all
 from augury.progress import silenced
 from augury.scores import Scores
-from augury.selection import Order, Ordering, Preference, rank
+from augury.selection import Ordering, rank
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
+USAGE_ERROR: Any = typer.BadParameter.__base__  # what Typer raises on any wrong command line; it exports this child of it alone
 SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
+TYPES = get_type_hints(RunConfig)
+WORDS = {int: "N", float: "X", bool: ""}
 DATA = ("data", "data_dir", "classes", "first", "size", "test", "test_share", "validation", "validation_share", "seed")
 MODEL = ("model", "weights", "epochs", "C", "device")
-DEMO = {"data": "digits", "transform": "translate,rotate:20:4", "budget": "10%", "first": 500}
+DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]})
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.", rich_help_panel="Output")]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel="Output")]
-Cache = Annotated[Path | None, typer.Option(help="Folder in which features are kept, by content.", rich_help_panel="Output")]
-Seed = Annotated[int, typer.Option(help=SETTINGS["seed"].metadata["help"])]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel="Output")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="The result as JSON on standard output.", rich_help_panel="Output")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Folder in which features are kept, by content, for later commands.", rich_help_panel="Output"),
+]
+ScoresFile = Annotated[Path, typer.Argument(metavar="SCORES", help="The file that `augury score` wrote.")]
 
 
 def _out(text: str) -> Any:  # noqa: ANN401  (typer gives its options no type)
-    return typer.Option(help=text, rich_help_panel="Output")
+    return typer.Option(metavar="PATH", help=text, rich_help_panel="Output")
 
 
 def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -49,7 +57,9 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
-            command(RunConfig(**{name: options.pop(name) for name in names}), **options)
+            given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
+            given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in names}
+            command(RunConfig(**given), **options)
 
         declared = inspect.signature(command, eval_str=True).parameters
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in declared.items() if name != "config"]
@@ -63,18 +73,39 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 
 def _parameter(setting: Field[Any]) -> inspect.Parameter:
-    kind = str | None if setting.name == "classes" else get_type_hints(RunConfig)[setting.name]
-    texts = {"help": setting.metadata["help"]}
-    if setting.default is MISSING:
-        return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, typer.Argument(**texts)])
-    flags = ["--C"] if setting.name == "C" else []
-    option = typer.Option(*flags, rich_help_panel=setting.metadata["panel"], **texts)
-    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=Annotated[kind, option])
+    """A field as an option; one that is on unless told otherwise becomes the switch that turns it off.
+
+    Values come in as texts, whatever they may be: `RunConfig` says more clearly than Typer what is wrong with one.
+    """
+    name, text, default = setting.name, setting.metadata["help"], setting.default
+    if default is MISSING:
+        return _option(name, str, inspect.Parameter.empty, typer.Argument(metavar=name.upper(), help=text))
+    if default is True:
+        name, text, default = f"no_{name}", f"Do not {text[0].lower()}{text[1:]}", False
+    declared = TYPES[setting.name]
+    choices = get_args(declared) if get_origin(declared) is Literal else ()
+    if choices:
+        text = f"{text.removesuffix('.')}: {', '.join(choices)}."
+    word = "NAME" if choices else next((word for kind, word in WORDS.items() if kind in (declared, *get_args(declared))), "TEXT")
+    option = typer.Option(f"--{name.replace('_', '-')}", metavar=word, help=text, rich_help_panel=setting.metadata["panel"])
+    return _option(name, bool if default is False else str | None, default, option)
 
 
-@app.callback()
-def augury() -> None:
+def _option(name: str, kind: Any, default: Any, info: Any) -> inspect.Parameter:  # noqa: ANN401  (Typer's own types are untyped)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+
+
+@app.callback(invoke_without_command=True)
+def augury(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Show the version and exit.")] = False,
+) -> None:
     """Predict what a data augmentation is worth before training on it: which points to augment, and what that brings."""
+    if version:
+        typer.echo(f"augury {importlib.metadata.version('augury')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -92,16 +123,17 @@ def run(
 
 
 @app.command()
+@configured("seed")
 def demo(
+    config: RunConfig,
     *,
-    out: Annotated[Path, _out("The run folder.")] = Path("augury-demo"),
-    seed: Seed = 0,
+    out: Annotated[Path, _out("The run folder; what an interrupted run left there is taken up.")] = Path("augury-demo"),
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Do the whole job on the embedded data set, 500 small images of digits, in about a minute."""
+    """Do the whole job on embedded data, 1,000 small images of digits, in about a minute."""
     with silenced(quiet):
-        _tell(run_all(RunConfig(**DEMO, seed=seed), out=out), as_json=json_)  # type: ignore[arg-type]  # a mapping of mixed types
+        _tell(run_all(config, **DEMO, out=out), as_json=json_)
 
 
 @app.command()
@@ -109,69 +141,86 @@ def demo(
 def score(
     config: RunConfig,
     *,
-    out: Annotated[Path, _out("Where the scores go.")] = Path("scores.parquet"),
-    save_model: Annotated[Path | None, _out("Where the trained network goes, for `--weights` of later commands.")] = None,
+    out: Annotated[Path, _out("Where the scores go, as Parquet.")] = Path("scores.parquet"),
+    save_model: Annotated[Path | None, _out("Where the trained network goes, for --weights of later commands.")] = None,
     cache: Cache = None,
     quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Score the training points by what augmenting each of them is worth."""
     with silenced(quiet):
         found = score_data(config, out=out, save_model=save_model, cache=cache)
-    typer.echo(f"{len(found)} scores ({found.method}), from {found.values.min():.3g} to {found.values.max():.3g}: {out}")
+    lowest, highest = float(found.values.min()), float(found.values.max())
+    _answer(
+        {"scores": str(out), "method": found.method, "points": len(found), "lowest": lowest, "highest": highest},
+        f"scores: {out} ({found.method} of {len(found)} points, from {lowest:.3g} to {highest:.3g})",
+        as_json=json_,
+    )
 
 
 @app.command()
+@configured("budget", "policy", "preference", "seed")
 def select(
-    scores: Annotated[Path, typer.Argument(help="What `augury score` wrote.")],
+    config: RunConfig,
+    scores: ScoresFile,
     *,
-    policy: Annotated[Order, typer.Option(help=SETTINGS["policy"].metadata["help"])] = "sampled",
-    preference: Annotated[Preference, typer.Option(help=SETTINGS["preference"].metadata["help"])] = "proportional",
-    budget: Annotated[str, typer.Option(help=SETTINGS["budget"].metadata["help"])] = "10%",
-    seed: Seed = 0,
-    out: Annotated[Path, _out("Where the selection goes.")] = Path("selection.parquet"),
+    out: Annotated[Path, _out("Where the selection goes, as Parquet.")] = Path("selection.parquet"),
+    json_: Json = False,
 ) -> None:
     """Order the points by their scores and take a budget of them."""
-    found = rank(Scores.load(scores), preference, policy, seed).within(budget)
+    found = rank(Scores.load(scores), config.preference, config.policy, config.seed).within(config.budget)
     found.save(out)
-    typer.echo(f"{len(found.selected)} of {len(found)} points selected: {out}")
+    _answer(
+        {"selection": str(out), "points": len(found), "selected": found.selected.tolist()},
+        f"selection: {out} ({len(found.selected)} of {len(found)} points)",
+        as_json=json_,
+    )
 
 
 @app.command()
 @configured(*DATA, "transform")
 def augment(
     config: RunConfig,
-    selection: Annotated[Path, typer.Argument(help="What `augury select` wrote.")],
+    selection: Annotated[Path, typer.Argument(metavar="SELECTION", help="The file that `augury select` wrote.")],
     *,
     out: Annotated[Path, _out("A folder for PNG files, or a file that ends in .npz.")] = Path("augmented"),
     quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Write the copies of the selected points."""
     with silenced(quiet):
-        typer.echo(f"copies: {augment_data(config, Ordering.load(selection), out=out)}")
+        written = augment_data(config, Ordering.load(selection), out=out)
+    _answer({"copies": str(written)}, f"copies: {written}", as_json=json_)
 
 
 @app.command()
 @configured(*DATA, *MODEL, "transform", "test_copies", "policy", "preference", "budget", "downweight", "seeds", "jobs")
 def curve(
     config: RunConfig,
-    scores: Annotated[Path, typer.Argument(help="What `augury score` wrote for the same data.")],
+    scores: ScoresFile,
     *,
-    out: Annotated[Path, _out("Where the curve goes.")] = Path("curve.parquet"),
+    out: Annotated[Path, _out("Where the curve goes, as Parquet.")] = Path("curve.parquet"),
     cache: Cache = None,
     quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
-    """Measure accuracy along the budgets, for the scores' policy and for chance."""
+    """Measure accuracy along growing budgets, for a policy on the scores and for points at random."""
     with silenced(quiet):
         found = curve_data(config, Scores.load(scores), out=out, cache=cache)
-    columns = ["policy", "budget", "mean", "deviation", "share"]
-    Console().print(_table("accuracy by budget", columns, found.summary()[columns].round(4).to_numpy().tolist()))
-    typer.echo(f"curve: {out}")
+    if not json_:
+        columns = ["policy", "budget", "mean", "deviation", "share"]
+        _print_table("accuracy by budget", columns, found.summary()[columns].round(4).to_numpy().tolist())
+    _answer({"file": str(out), **_measured(found)}, f"curve: {out}", as_json=json_)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]) -> None:
     """Write the report page of a run folder anew, from the results in it."""
     typer.echo(f"report: {reports.write_report(folder)}")
+
+
+def _answer(result: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(result, indent=2) if as_json else line)
 
 
 def _tell(found: Run, *, as_json: bool) -> None:
@@ -180,43 +229,67 @@ def _tell(found: Run, *, as_json: bool) -> None:
         typer.echo(json.dumps(_result(found), indent=2))
         return
     if found.curve is not None:
-        rows: list[list[Any]] = [list(row) for row in reports.summary_rows(found.curve, found.ordering)]
+        rows = [list(row) for row in reports.summary_rows(found.curve, found.ordering)]
         title = f"accuracy on the {found.curve.cause['test']} test set"
-        Console().print(_table(title, ["policy", "points augmented", "accuracy", "share of the full gain"], rows))
-        typer.echo(reports.headline(found.curve, found.ordering))
-    typer.echo(f"selection: {found.folder / 'selection.parquet'}")
-    if found.report is not None:
-        typer.echo(f"report:    {found.report}")
+        _print_table(title, ["policy", "budget", "accuracy", "share of gain"], rows)
+        Console(highlight=False).print(reports.headline(found.curve, found.ordering), markup=False)
+    selected = f"({len(found.ordering.selected)} of {len(found.ordering)} points)"
+    typer.echo(f"selection: {found.folder / 'selection.parquet'} {selected}")
+    for name, path in (("copies", found.copies), ("report", found.report)):
+        if path is not None:
+            typer.echo(f"{name + ':':<10} {path}")
 
 
 def _result(found: Run) -> dict[str, Any]:
-    result: dict[str, Any] = {"folder": str(found.folder), "selected": found.ordering.selected.tolist()}
+    result: dict[str, Any] = {
+        "folder": str(found.folder),
+        "points": len(found.ordering),
+        "selected": found.ordering.selected.tolist(),
+        "copies": None if found.copies is None else str(found.copies),
+    }
     if found.curve is None:
         return result
     return result | {"report": str(found.report), "headline": reports.headline(found.curve, found.ordering), **_measured(found.curve)}
 
 
 def _measured(curve: Curve) -> dict[str, Any]:
-    summary = json.loads(curve.summary().to_json(orient="records"))
+    summary = json.loads(curve.summary().to_json(orient="records", double_precision=15))
     return {"none": curve.none, "full": curve.full, "points": curve.points, "curve": summary}
 
 
-def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
+def _print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*("" if pd.isna(value) else str(value) for value in row))
-    return table
+    Console().print(table)
 
 
 def main() -> None:
-    """Run the command line; bad input ends it with one line and exit code 2."""
+    """Run the command line; bad input and wrong usage end it with one line and exit code 2, Ctrl-C with 130."""
+    warnings.showwarning = _warn
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a character shows another one
     try:
-        app()
+        code = app(standalone_mode=False)
+    except USAGE_ERROR as error:
+        code = _fail(f"{error.format_message().rstrip('.')}; see `{error.ctx.command_path} --help`")
     except (InputError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(BAD_INPUT)
+        code = _fail(str(error))
+    if code == INTERRUPTED:
+        typer.echo("interrupted: the same `augury run` takes up what it has left", err=True)
+    sys.exit(code)
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"error: {' '.join(message.splitlines())}", err=True)
+    return BAD_INPUT
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning without the place in the code that only its author can use."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from scipy.stats import bootstrap
 from sklearn.base import clone
 
 from augury.augmentation import CopiedFeatures
+from augury.errors import InputError
 from augury.files import read_table, write_table
 from augury.head import SoftmaxHead
 from augury.progress import track
-from augury.selection import Ordering
+from augury.selection import Ordering, budget_size
 
 COLUMNS = ("policy", "seed", "budget", "accuracy")
 
@@ -111,9 +112,9 @@ def measure(
     test
         Features and labels; with the copies of the test points among them, if invariance is to be measured ("augmented test").
     policies
-        Orderings by policy, one for each seed.
+        Orderings of the training points by policy, one for each seed.
     budgets
-        Numbers of points augmented.
+        Numbers of points augmented, each from 1 to all; none is measured twice.
     head
         The head to be cloned and fitted; None: C = 1.
     downweight
@@ -123,25 +124,40 @@ def measure(
     cause
         What should travel with the curve into files.
 
+    Raises
+    ------
+    InputError
+        If a budget is out of range, an ordering is of another number of points, or a policy has two orderings of one seed.
+
     Notes
     -----
     Each ordering's refits start from the solution at the budget before. One refit costs some Newton steps on the augmented set; each
     process computes with one thread.
     """
     plain = SoftmaxHead() if head is None else head
+    sizes = sorted({budget_size(budget, len(train)) for budget in budgets})
     cells = [(policy, ordering) for policy, orderings in policies.items() for ordering in orderings]
+    _check_cells(cells, len(train))
     extremes = [np.arange(0), np.arange(len(train))]
     tasks = [delayed(_accuracies)(train, test, [chosen], plain, downweight) for chosen in extremes]
-    tasks += [delayed(_accuracies)(train, test, [o.indices[:b] for b in sorted(budgets)], plain, downweight) for _, o in cells]
+    tasks += [delayed(_accuracies)(train, test, [o.indices[:b] for b in sizes], plain, downweight) for _, o in cells]
     found = list(track(Parallel(n_jobs=jobs, return_as="generator")(tasks), "measuring the curve", total=len(tasks)))
     (none,), (full,) = found[:2]
     rows = [
         (policy, ordering.seed, budget, accuracy)
         for (policy, ordering), accuracies in zip(cells, found[2:], strict=True)
-        for budget, accuracy in zip(sorted(budgets), accuracies, strict=True)
+        for budget, accuracy in zip(sizes, accuracies, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return Curve(frame, none, full, len(train), dict(cause or {}))
+
+
+def _check_cells(cells: Sequence[tuple[str, Ordering]], points: int) -> None:
+    for policy, ordering in cells:
+        if len(ordering) != points:
+            raise InputError(f"policies: an ordering of {policy!r} has {len(ordering)} points, and the training set {points}")
+    if len({(policy, ordering.seed) for policy, ordering in cells}) < len(cells):
+        raise InputError("policies: two orderings of a policy have the same seed; expected one ordering for each seed")
 
 
 def _accuracies(

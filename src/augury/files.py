@@ -48,7 +48,9 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise InputError(f"{path}: cannot be written ({_reason(error)}); choose another place, or see to its rights and room") from error
+            raise InputError(
+                f"{path}: cannot be written ({_reason(error)}); choose another place, or see to its rights and room"
+            ) from error
         raise
     return path
 
@@ -105,7 +107,9 @@ def read_table(path: str | Path, kind: str, columns: Sequence[str]) -> tuple[pd.
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the {kind} that an earlier step wrote") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_reason(error)}); expected the {kind} that an earlier step wrote") from None
+        raise InputError(
+            f"{path}: not a readable Parquet file ({_reason(error)}); expected the {kind} that an earlier step wrote"
+        ) from None
     found = metadata.get("kind", "a table without Augury's record")
     if found != kind:
         raise InputError(f"{path}: expected {kind}, found {found}; give the file that the step before this one wrote")

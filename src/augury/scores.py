@@ -21,12 +21,15 @@ import torch
 from jaxtyping import Float64, Int64, Shaped
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from augury.arrays import ArrayLike, as_features, as_numpy
+from augury.arrays import ArrayLike, as_features, as_labels, as_numpy, encode
+from augury.curvature import Points
 from augury.errors import InputError
 from augury.files import read_table, write_table
 from augury.head import SoftmaxHead
-from augury.influence import Points, influence, self_influence
+from augury.influence import influence, self_influence
 from augury.softmax import point_losses
 
 Method = Literal["influence", "loss", "validation", "margin", "uniform"]
@@ -70,6 +73,11 @@ class Scores:
     cause: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("labels", "losses", "probabilities", "origin"):
+            if len(getattr(self, name)) != len(self.values):
+                raise InputError(f"{name}: {len(getattr(self, name))} entries for {len(self.values)} scores; give one for each point")
+        if ((self.labels < 0) | (self.labels >= len(self.classes))).any():
+            raise InputError(f"labels: a label has no class; expected 0 to {len(self.classes) - 1} for {len(self.classes)} classes")
         if not np.isfinite(self.values).all():
             i = int(np.flatnonzero(~np.isfinite(self.values))[0])
             raise InputError(
@@ -157,16 +165,17 @@ def score(
     if (target is None) == (method == "validation"):
         raise InputError("target: expected (X, y) of a target set with method='validation', and only there")
     fitted = SoftmaxHead().fit(X, y) if head is None else head
-    losses = _losses(fitted, X, y)
+    features, labels = _checked(fitted, X, y)
+    losses: Losses = as_numpy(point_losses(fitted.scores(features), torch.as_tensor(labels, device=features.device)))
     return Scores(
         values=_values(method, fitted, (X, y), target, losses),
-        labels=np.searchsorted(fitted.classes_, as_numpy(y)).astype(np.int64),
+        labels=labels,
         losses=losses,
         probabilities=np.exp(-losses),
         method=method,
         classes=tuple(str(name) for name in fitted.classes_),
         origin=np.arange(len(losses)).astype(str) if origin is None else np.asarray(origin).astype(str),
-        cause={"C": fitted.C, "converged": fitted.converged_} | dict(cause or {}),
+        cause={"C": float(fitted.C), "converged": fitted.converged_} | dict(cause or {}),
     )
 
 
@@ -181,11 +190,13 @@ def _values(method: Method, head: SoftmaxHead, train: Points, target: Points | N
     return values[method]()
 
 
-def _losses(head: SoftmaxHead, X: ArrayLike, y: ArrayLike) -> Losses:
+def _checked(head: SoftmaxHead, X: ArrayLike, y: ArrayLike) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    """Features, and labels as indices into the head's classes, once it is sure that the head knows such points."""
+    if not isinstance(head, SoftmaxHead):
+        raise InputError(f"head: got {type(head).__name__}; expected an augury.SoftmaxHead fitted to X, y")
+    check_is_fitted(head)
     features = as_features(X, "X")
-    codes = torch.as_tensor(np.searchsorted(head.classes_, as_numpy(y)), device=features.device)
-    losses: Losses = point_losses(head.scores(features), codes).cpu().numpy()
-    return losses
+    return features, encode(as_labels(y, len(features), "y"), head.classes_, "y")
 
 
 def boundary_distance(X: ArrayLike, y: ArrayLike) -> Float64[np.ndarray, " points"]:
@@ -194,7 +205,7 @@ def boundary_distance(X: ArrayLike, y: ArrayLike) -> Float64[np.ndarray, " point
     In units of the SVM's margin: 1 is on the margin. With more than two classes the nearest of the pairwise boundaries of the own class
     counts (one against one).
     """
-    features, labels = as_features(X, "X").cpu().numpy(), as_numpy(y)
+    features, labels = as_numpy(as_features(X, "X")), as_numpy(y)
     rare = np.unique(labels, return_counts=True)[1].min()
     if rare < SVM_FOLDS:
         raise InputError(f"y: a class has {rare} points; the margin score tunes its SVM by {SVM_FOLDS} folds and needs {SVM_FOLDS} of each")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -49,6 +50,12 @@ class Ordering:
     seed: int
     budget: int | None = None
 
+    def __post_init__(self) -> None:
+        if not np.array_equal(np.sort(self.indices), np.arange(len(self.scores))):
+            raise InputError(f"indices: expected each of the {len(self.scores)} candidates once, from 0; was a row of the file taken out?")
+        if self.budget is not None:
+            budget_size(self.budget, len(self))
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -57,7 +64,7 @@ class Ordering:
         """The indices within the budget, the first to take first."""
         return self.indices[: self.budget]
 
-    def within(self, budget: float | str) -> Ordering:
+    def within(self, budget: float | int | str) -> Ordering:  # noqa: PYI041  (checked at run time, where 1 is no float)
         """The same ordering with another budget: a number of points, a share in (0, 1], or a text such as "10%"; see `budget_size`."""
         return replace(self, budget=budget_size(budget, len(self)))
 
@@ -94,7 +101,7 @@ def rank(scores: Scores, preference: Preference = "proportional", order: Order =
         `sampled`: drawn one after another without replacement, each time with probability proportional to the odds of those that remain;
         `ranked`: by falling odds, ties in the candidates' order.
     seed
-        Of the draw; the same scores and seed give the same ordering on every machine.
+        Of the draw, 0 or more; the same scores and seed give the same ordering on every machine.
 
     Notes
     -----
@@ -105,32 +112,36 @@ def rank(scores: Scores, preference: Preference = "proportional", order: Order =
         raise InputError(f"preference: got {preference!r}; expected one of {', '.join(get_args(Preference))}")
     if order not in get_args(Order):
         raise InputError(f"order: got {order!r}; expected one of {', '.join(get_args(Order))}")
-    keys = _LOG_ODDS[preference](scores.values)
-    if order == "sampled":
-        keys = keys + np.random.default_rng(seed).gumbel(size=len(keys))
-    # Scores below zero share the odds of zero; among those the score itself still decides who is ranked first.
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: got {seed!r}; expected a whole number, 0 or more")
+    odds = _LOG_ODDS[preference](scores.values)
+    noise = np.random.default_rng(seed).gumbel(size=len(odds)) if order == "sampled" else np.zeros(len(odds))
+    # Where the sum hides the noise (odds of exp(1e20)), equal odds must still be drawn, hence the second and third key. Scores below zero
+    # share the odds of zero; the fourth key ranks them, too, by score. What is equal in all stays in the candidates' order.
     ties = _DIRECTION[preference] * scores.values
-    indices = np.lexsort((np.arange(len(keys)), -ties, -keys))
-    return Ordering(indices.astype(np.int64), scores, preference, order, seed)
+    indices = np.lexsort((-ties, -noise, -odds, -(odds + noise)))
+    return Ordering(indices.astype(np.int64), scores, preference, order, int(seed))
 
 
-def budget_size(budget: float | str, candidates: int) -> int:
+def budget_size(budget: float | int | str, candidates: int) -> int:  # noqa: PYI041  (checked at run time, where 1 is no float)
     """How many of `candidates` a budget takes: a count (50, "50"), or a share ("10%", 0.1), rounded, at least one.
 
     An integer is a count and a float is a share, so that 1 is one candidate and 1.0 is all of them.
     """
-    if isinstance(budget, str):
-        budget = _parsed(budget)
-    if isinstance(budget, float):
-        if not 0 < budget <= 1:
-            raise InputError(f"budget: a share of {budget:g}; expected more than 0 and at most 1 (100%)")
-        return max(1, round(budget * candidates))
-    if not 1 <= budget <= candidates:
-        raise InputError(f"budget: {budget} of {candidates} points; expected a number from 1 to {candidates}, or a share such as 10%")
-    return int(budget)
+    amount = _parsed(budget) if isinstance(budget, str) else budget
+    if isinstance(amount, bool) or not isinstance(amount, Real):
+        raise InputError(f"budget: got {budget!r}; expected a number of points such as 50, or a share such as 10%")
+    if isinstance(amount, Integral):
+        if not 1 <= amount <= candidates:
+            raise InputError(f"budget: {budget} of {candidates} points; expected a number from 1 to {candidates}, or a share such as 10%")
+        return int(amount)
+    if not 0 < amount <= 1:
+        raise InputError(f"budget: a share of {amount:g}; expected more than 0 and at most 1 (100%), or a whole number of points")
+    return max(1, round(amount * candidates))
 
 
 def _parsed(budget: str) -> int | float:
+    budget = budget.strip()
     try:
         if budget.endswith("%"):
             return float(budget[:-1]) / 100
@@ -151,6 +162,6 @@ _LOG_ODDS: dict[str, Callable[[Values], Values]] = {
     "inverse": lambda values: -np.log(_positive(values)),
     "uniform": np.zeros_like,
     "softmax": lambda values: values,
-    "inverse_softmax": lambda values: 1 / _positive(values),
+    "inverse_softmax": lambda values: 1 / np.maximum(_positive(values), np.finfo(np.float64).tiny),
 }
 _DIRECTION = {"proportional": 1, "inverse": -1, "uniform": 0, "softmax": 1, "inverse_softmax": -1}

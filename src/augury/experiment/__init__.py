@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +10,16 @@ from typing import Any
 from augury.errors import InputError
 from augury.evaluation import Curve
 from augury.experiment.config import RunConfig
-from augury.experiment.pipeline import Pipeline, fingerprint, read_splits
+from augury.experiment.folder import claim
+from augury.experiment.pipeline import Pipeline
+from augury.experiment.splits import read_splits
 from augury.experiment.stages import augment_data, curve_data, score_data
-from augury.files import digest, read_json, remove_partial, write_json
+from augury.files import read_json
 from augury.report import write_report
 from augury.scores import Scores
 from augury.selection import Ordering
 
 __all__ = ["Pipeline", "Run", "RunConfig", "augment_data", "curve_data", "read_splits", "run", "score_data"]
-
-PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "torch")
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Run:
     config: dict[str, Any]
     scores: Scores
     ordering: Ordering
+    copies: Path | None
     curve: Curve | None
     report: Path | None
 
@@ -39,12 +38,14 @@ class Run:
     def load(cls, folder: str | Path) -> Run:
         """Read a run folder."""
         folder = Path(folder)
+        copies = [path for path in (folder / "augmented", folder / "augmented.npz") if path.exists()]
         curve, report = folder / "curve.parquet", folder / "report.html"
         return cls(
             folder,
             read_json(folder / "config.json"),
             Scores.load(folder / "scores.parquet"),
             Ordering.load(folder / "selection.parquet"),
+            copies[0] if copies else None,
             Curve.load(curve) if curve.exists() else None,
             report if report.exists() else None,
         )
@@ -72,54 +73,11 @@ def run(config: RunConfig | None = None, *, out: str | Path, **settings: Any) ->
         raise InputError(f"settings: {error}; expected the fields of RunConfig") from None
     folder = Path(out).expanduser()
     stages = Pipeline(settled, folder)
-    _claim(folder, stages)
-    stages.scores, stages.ordering, stages.written_copies, stages.gallery  # noqa: B018  (each writes its file when first read)
+    claim(stages)
+    stages.scores, stages.ordering, stages.written_copies  # noqa: B018  (each writes its file when first read)
     if settled.curve:
-        stages.curve  # noqa: B018  (likewise)
-        write_report(folder)
+        stages.curve, stages.gallery  # noqa: B018  (likewise)
+        if not (folder / "report.html").exists():
+            write_report(folder)
+    shutil.rmtree(folder / "features", ignore_errors=True)
     return Run.load(folder)
-
-
-def _claim(folder: Path, stages: Pipeline) -> None:
-    """Write the resolved configuration, or check that the folder has been written by the same one."""
-    remove_partial(folder)
-    resolved = _resolved(stages)
-    path = folder / "config.json"
-    if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"out: {folder} holds files but no run; give a new or empty folder")
-        write_json(path, resolved)
-    found = read_json(path)
-    differing = sorted(key for key in found.keys() | resolved.keys() if found.get(key) != resolved.get(key))
-    if differing:
-        key = differing[0]
-        raise InputError(
-            f"out: {folder} holds a run with {key} = {found.get(key)!r}, and now it is {resolved.get(key)!r}; "
-            "give another folder, or delete this one"
-        )
-    write_json(folder / "versions.json", versions())
-
-
-def _resolved(stages: Pipeline) -> dict[str, Any]:
-    """The configuration with what it came to on these data: the record that a reader needs, and what a resumed run must match."""
-    splits, config = stages.splits, stages.config
-    parts = {"train": splits.train, "test": splits.test} | ({} if splits.validation is None else {"validation": splits.validation})
-    return config.record() | {
-        "command": config.command(),
-        "transform": stages.transform.spec,
-        "copies_per_point": len(stages.transform),
-        "score": config.method,
-        "image": "x".join(str(side) for side in splits.train.shape),
-        "class_names": list(splits.train.classes),
-        **{f"{name}_points": len(part) for name, part in parts.items()},
-        **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
-        "model": stages.network.recipe.name,
-        "features": stages.network.features,
-        "weights_digest": digest(Path(config.weights).read_bytes()) if config.weights else None,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes, and the kind of machine."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return found | {"python": platform.python_version(), "machine": platform.machine(), "cores": str(os.cpu_count())}

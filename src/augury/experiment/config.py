@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from augury.errors import InputError
+from augury.experiment.checks import Check, UnexpectedError, at_least, flag, names, one_of, path, positive, processes, share, text
 from augury.scores import Method
 from augury.selection import Order, Preference
 
 Target = Literal["own", "val"]
 CopyFormat = Literal["png", "npz", "none"]
-CHOICES: dict[str, Any] = {"score": Method, "policy": Order, "preference": Preference, "target": Target, "copies": CopyFormat}
-LOWEST = {"first": 1, "size": 1, "seeds": 1, "epochs": 1, "seed": 0, "jobs": -1}
 ELSEWHERE = frozenset({"data_dir", "device", "jobs"})  # where and how fast the work is done changes no result
 
 
-def _setting(default: Any, panel: str, text: str) -> Any:  # noqa: ANN401  (a field of any type)
+def _setting(default: Any, panel: str, meaning: str, check: Check) -> Any:  # noqa: ANN401  (a field of any type)
     """A field with the text that documents it, here and in the command line's help."""
-    return field(default=default, metadata={"panel": panel, "help": text})
+    return field(default=default, metadata={"panel": panel, "help": meaning, "check": check})
 
 
 @dataclass(frozen=True)
@@ -37,58 +38,77 @@ class RunConfig:
             "panel": "Data",
             "help": "Labelled images: digits (embedded), mnist, cifar10, norb, or a path: a folder with one sub-folder a class, an .npz "
             "file (images, labels), a Parquet file or folder, a Hugging Face data set on disk.",
+            "check": path,
         }
     )
+    data_dir: str | None = _setting(
+        None, "Data", "Folder of mnist, cifar10 and norb; if not given, the environment variable AUGURY_DATA names it.", path
+    )
+    classes: tuple[str, ...] | None = _setting(None, "Data", "Only these classes, by name, with commas: 3,8.", names)
+    first: int | None = _setting(None, "Data", "Only the first so many training points, in the data's order.", at_least(1))
+    size: int | None = _setting(None, "Data", "Bring all images to this side length, in pixels.", at_least(1))
+    test: str | None = _setting(None, "Data", "Data to test on; if not given, the data's own test set, or a share split off.", path)
+    test_share: float = _setting(0.25, "Data", "The share split off for testing.", share)
+    test_copies: bool = _setting(
+        default=True,
+        panel="Data",
+        meaning="Test on the copies of the test points as well (the 'augmented test').",
+        check=flag,
+    )
+    validation: str | None = _setting(
+        None, "Data", "Data whose loss counts with --target val; if not given, the data's own validation set, or a share split off.", path
+    )
+    validation_share: float = _setting(0.2, "Data", "The share split off for --target val.", share)
     transform: str = _setting(
         "translate",
         "Choice",
-        "The copies: translate, rotate, crop, flip. 'rotate,translate' pools both; 'translate:2+flip' makes copies of copies; "
-        "'rotate:30:15' sets the largest angle and the number of angles, 'crop:1-6' the pixels, 'translate:2:cardinal' the directions.",
+        "The copies: translate, rotate, crop, flip. 'rotate,translate' makes both; 'translate+flip' copies of copies. 'rotate:30:15': 15 "
+        "angles up to 30 degrees; 'crop:1-6': pixels; 'translate:2:cardinal': pixels and directions.",
+        text,
     )
-    budget: str = _setting("10%", "Choice", "How much to augment: a number of points (50) or a share of them (10%).")
-    score: Method = _setting("influence", "Choice", "What makes a point worth augmenting.")
-    target: Target = _setting("own", "Choice", "Influence on the point's own loss (leave-one-out), or on the loss of a validation set.")
-    policy: Order = _setting("sampled", "Choice", "Draw points at random by their scores, or take them by rank.")
-    preference: Preference = _setting("proportional", "Choice", "How scores become the odds of being taken.")
-    downweight: bool = _setting(default=False, panel="Choice", text="Let a point and its k copies weigh 1/(k+1) each.")
-    seeds: int = _setting(5, "Choice", "Draws of each sampled policy on the curve.")
-    seed: int = _setting(0, "Choice", "Decides splits, network and first draw.")
+    budget: str = _setting("10%", "Choice", "How much to augment: a number of points (50) or a share of them (10%).", text)
+    score: Method = _setting("influence", "Choice", "What makes a point worth augmenting.", one_of(Method))
+    target: Target = _setting(
+        "own", "Choice", "Influence on the point's own loss (leave-one-out), or on a validation set's loss.", one_of(Target)
+    )
+    policy: Order = _setting("sampled", "Choice", "Draw points at random by their scores, or take them by rank.", one_of(Order))
+    preference: Preference = _setting("proportional", "Choice", "How scores become the odds of being taken.", one_of(Preference))
+    downweight: bool = _setting(default=False, panel="Choice", meaning="Let a point and its k copies weigh 1/(k+1) each.", check=flag)
+    seeds: int = _setting(5, "Choice", "Draws of each sampled policy on the curve.", at_least(1))
+    seed: int = _setting(0, "Choice", "Decides splits, network and first draw.", at_least(0))
     model: str = _setting(
-        "auto", "Model", "The network that gives the features: auto, tiny, lenet, cnn128, cnn512, norbnet, resnet20, resnet56, timm:NAME."
+        "auto",
+        "Model",
+        "The network that gives the features: auto (tiny, lenet or resnet20, by the images' shape), tiny, lenet, cnn128, cnn512, norbnet, "
+        "resnet20, resnet56, timm:NAME.",
+        text,
     )
-    weights: str | None = _setting(None, "Model", "Its weights (a safetensors file); without them it is trained on the training points.")
-    epochs: int = _setting(40, "Model", "Epochs of that training, which uses no augmentation.")
-    C: float = _setting(1.0, "Model", "Inverse strength of the head's L2 penalty.")
-    device: str = _setting("auto", "Model", "Where networks run: auto, cpu, cuda.")
-    data_dir: str | None = _setting(None, "Data", "Folder of the named sets; the environment variable AUGURY_DATA if not given.")
-    classes: tuple[str, ...] | None = _setting(None, "Data", "Only these classes, by name, with commas: 3,8.")
-    first: int | None = _setting(None, "Data", "Only the first so many training points.")
-    size: int | None = _setting(None, "Data", "Bring all images to this side length, in pixels.")
-    test: str | None = _setting(None, "Data", "A test set of its own; else the data's own, or a share split off.")
-    test_share: float = _setting(0.25, "Data", "The share split off as the test set where none is given.")
-    test_copies: bool = _setting(
-        default=True, panel="Data", text="Test on the test points and all their copies ('augmented test'), or on the clean points alone."
+    weights: str | None = _setting(
+        None, "Model", "Its weights, a safetensors file; without them it is trained on the training points.", path
     )
-    validation: str | None = _setting(None, "Data", "A target set of its own for --target val; else the data's own, or a share split off.")
-    validation_share: float = _setting(0.2, "Data", "The share split off as the target set where none is given.")
-    copies: CopyFormat = _setting("png", "Output", "Files of the chosen points' copies.")
-    curve: bool = _setting(default=True, panel="Output", text="Measure the accuracy-versus-budget curve, and write the report.")
-    jobs: int = _setting(1, "Output", "Processes that measure the curve, -1 for one a core; no result depends on it.")
+    epochs: int = _setting(40, "Model", "Epochs of that training, which uses no augmentation.", at_least(1))
+    C: float = _setting(1.0, "Model", "Inverse strength of the head's L2 penalty.", positive)
+    device: str = _setting("auto", "Model", "Where networks run: auto, cpu, cuda.", text)
+    copies: CopyFormat = _setting("png", "Output", "Files of the chosen points' copies.", one_of(CopyFormat))
+    curve: bool = _setting(
+        default=True,
+        panel="Output",
+        meaning="Measure the accuracy-versus-budget curve and show it in a report.",
+        check=flag,
+    )
+    jobs: int = _setting(1, "Output", "Processes that measure the curve, -1 for one a core; no result depends on it.", processes)
 
     def __post_init__(self) -> None:
-        if isinstance(self.classes, str):
-            object.__setattr__(self, "classes", tuple(name.strip() for name in self.classes.split(",")))
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise InputError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(get_args(choices))}")
-        for name, lowest in LOWEST.items():
-            if getattr(self, name) is not None and getattr(self, name) < lowest:
-                raise InputError(f"{name}: got {getattr(self, name)}; expected {lowest} or more")
-        for name in ("test_share", "validation_share"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name}: got {getattr(self, name):g}; expected a share between 0 and 1")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if value is None and setting.default is None:
+                continue
+            try:
+                object.__setattr__(self, setting.name, setting.metadata["check"](value))
+            except UnexpectedError as error:
+                raise InputError(f"{setting.name}: got {value!r}; expected {error}") from None
         if self.target == "val" and self.score not in ("influence", "validation"):
-            raise InputError(f"target: 'val' goes with score 'influence'; the score {self.score!r} looks at each point alone")
+            raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
 
     @property
     def method(self) -> Method:
@@ -105,7 +125,7 @@ class RunConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if name not in ELSEWHERE}
 
     def command(self) -> str:
-        """The command line that does this run again, into a folder of your choice."""
+        """The command line that does this run again, into a folder of your choice; named sets are looked for where `AUGURY_DATA` says."""
         words = ["augury", "run", self.data]
         for option in fields(self):
             value = getattr(self, option.name)
@@ -117,4 +137,9 @@ class RunConfig:
 
 
 def _word(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    """A value as the command line takes it; names with commas between them, quoted where they hold one themselves."""
+    if not isinstance(value, tuple):
+        return str(value)
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()

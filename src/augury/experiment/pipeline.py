@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from augury import data, model, transforms
+from augury import model, transforms
 from augury.augmentation import CopiedFeatures, augment, write_images
 from augury.data import Examples
 from augury.errors import InputError
 from augury.evaluation import Curve, measure
 from augury.experiment.config import RunConfig
-from augury.files import digest, write_atomic
+from augury.experiment.splits import Splits, fingerprint, read_splits
+from augury.files import write_atomic
 from augury.head import SoftmaxHead
-from augury.model import Model
+from augury.model import Model, resolve_device
 from augury.networks import Init, Network, build, default_for, load_weights
 from augury.progress import say
 from augury.scores import Scores, score
@@ -28,18 +29,13 @@ from augury.training import TrainingConfig, train
 
 CURVE_SHARES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # paper 2's checkpoints, as shares of its 1,000 points
 PAPER_NETWORKS = frozenset({"lenet", "cnn128", "cnn512"})  # their weights are drawn as in paper 2's code, which learns steadier features
+BATCH = {
+    "cpu": 64,
+    "cuda": 512,
+}  # images that go through the network at once; on a CPU, larger activations cost more to allocate than to compute
 GALLERY_POINTS = 24
 GALLERY_COPIES = 12
 RANDOM = "random"
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The parts of the data, with the same classes."""
-
-    train: Examples
-    test: Examples
-    validation: Examples | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,13 @@ class Pipeline:
     @cached_property
     def transform(self) -> transforms.Transform:
         """What makes the copies, with sizes that suit the images where the configuration leaves them open."""
-        return transforms.parse(self.config.transform, size=min(self.splits.train.shape[1:]))
+        return transforms.parse(self.config.transform, size=self.splits.train.shape[1:])
+
+    @cached_property
+    def budgets(self) -> list[int]:
+        """The budgets of the curve: paper 2's checkpoints as shares of the points, and the chosen budget."""
+        points = len(self.splits.train)
+        return sorted({max(1, round(share * points)) for share in CURVE_SHARES} | {budget_size(self.config.budget, points)})
 
     @cached_property
     def network(self) -> Network:
@@ -75,7 +77,7 @@ class Pipeline:
         init: Init = "paper" if name in PAPER_NETWORKS else "default"
         network = build(name, **shape, classes=len(points.classes), seed=self.config.seed, init=init)
         if self.config.weights:
-            load_weights(network.module, self.config.weights, skip=network.classifier)
+            _load(network, self.config.weights)
         return network
 
     @cached_property
@@ -97,7 +99,8 @@ class Pipeline:
     @cached_property
     def _placing(self) -> dict[str, Any]:
         """Where features are computed and kept."""
-        return {"device": self.config.device, "cache": self.cache or self.folder / "features"}
+        device = resolve_device(self.config.device)
+        return {"device": device, "batch": BATCH.get(device.type, 64), "cache": self.cache or self.folder / "features"}
 
     def features(self, examples: Examples, what: str) -> npt.NDArray[np.float32]:
         """Features of some points, from the cache where they are."""
@@ -105,13 +108,14 @@ class Pipeline:
 
     def copied(self, examples: Examples, what: str) -> CopiedFeatures:
         """Features of some points and of all their copies."""
+        say(f"features: {len(examples)} {what} and {len(self.transform)} copies of each")
         copies = model.copy_features(
             self.model,
             examples.images,
             self.transform.copies,
             per_point=len(self.transform),
             transform=self.transform.spec,
-            what=f"{what}: copies",
+            what=f"copies of the {what}",
             **self._placing,
         )
         return CopiedFeatures(self.features(examples, what), copies, examples.labels)
@@ -165,9 +169,9 @@ class Pipeline:
         path = self.folder / "curve.parquet"
         if path.exists():
             return Curve.load(path)
-        config = self.config
-        points = self.copied(self.splits.train, "features of the training points")
-        test = self.copied(self.splits.test, "features of the test points")
+        config, budgets = self.config, self.budgets
+        points = self.copied(self.splits.train, "training points")
+        test = self.copied(self.splits.test, "test points")
         everything = np.arange(len(test)) if config.test_copies else np.arange(0)
         X, y, _ = test.augmented(everything)
         name = f"{self.scores.method}, {config.policy}, {config.preference}"
@@ -175,7 +179,6 @@ class Pipeline:
             name: [rank(self.scores, config.preference, config.policy, seed) for seed in config.seed_range],
             RANDOM: [rank(self.scores, "uniform", "sampled", seed) for seed in range(config.seed, config.seed + config.seeds)],
         }
-        budgets = curve_budgets(len(points), config.budget)
         say(f"curve: {len(policies)} policies, {config.seeds} draws, {len(budgets)} budgets, {len(y)} test images")
         cause = {"policy": name, "baseline": RANDOM, "test": "augmented" if config.test_copies else "clean", "test_images": len(y)}
         found = measure(
@@ -207,58 +210,12 @@ class Pipeline:
         return path
 
 
-def fingerprint(examples: Examples) -> str:
-    """A digest of pixels and labels."""
-    return digest(examples.images, examples.labels)
-
-
-def read_splits(config: RunConfig) -> Splits:
-    """The parts of the data that a configuration names: given splits are taken, missing ones are split off the training points."""
-    given = data.available_splits(config.data, config.data_dir)
-    points = _read(config, config.data, "train")
-    test, points = _part(config, points, config.test, given, "test", config.test_share)
-    validation = None
-    if config.method == "validation":
-        validation, points = _part(config, points, config.validation, given, "validation", config.validation_share)
-    if config.first is not None:
-        points = points.first(config.first)
-    missing = sorted(set(range(len(points.classes))) - set(points.labels.tolist()))
-    if missing:
-        raise InputError(
-            f"data: no training point is of class {points.classes[missing[0]]!r}; take more points, or name the classes to use"
-        )
-    return Splits(points, test, validation)
-
-
-def _part(
-    config: RunConfig, points: Examples, source: str | None, given: tuple[str, ...], name: str, share: float
-) -> tuple[Examples, Examples]:
-    """A part and the training points that are left: from a source of its own, the data's own split, or split off."""
-    if source is not None:
-        splits = data.available_splits(source, config.data_dir)
-        return _like(_read(config, source, name if name in splits else "train"), points, source), points
-    if name in given:
-        return _like(_read(config, config.data, name), points, config.data), points
-    rest, part = points.split(share, config.seed)
-    return part, rest
-
-
-def _read(config: RunConfig, source: str, split: str) -> Examples:
-    found = data.load(source, split=split, data_dir=config.data_dir, size=config.size)
-    return found if config.classes is None else found.only(config.classes)
-
-
-def _like(part: Examples, points: Examples, source: str) -> Examples:
-    if part.classes != points.classes:
-        raise InputError(f"{source}: classes {', '.join(part.classes)}; expected those of the training points, {', '.join(points.classes)}")
-    if part.shape != points.shape:
-        raise InputError(f"{source}: images of shape {part.shape}; the training points have {points.shape}: give a size to bring both to")
-    return part
-
-
-def curve_budgets(points: int, budget: str) -> list[int]:
-    """The budgets of the curve: paper 2's checkpoints as shares of the points, and the chosen budget."""
-    return sorted({max(1, round(share * points)) for share in CURVE_SHARES} | {budget_size(budget, points)})
+def _load(network: Network, path: str) -> None:
+    """Ready weights; the classifier's too where they fit, so that the cache knows the features of the network as they were trained."""
+    try:
+        load_weights(network.module, path)
+    except InputError:
+        load_weights(network.module, path, skip=network.classifier)
 
 
 def _batch(points: int) -> int:

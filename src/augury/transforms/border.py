@@ -68,15 +68,15 @@ class Border:
         """The images with `margin` more pixels at both ends of an axis; `margin` is less than the axis is long."""
         if margin == 0:
             return images
-        size = images.shape[axis]
+        size, shape = images.shape[axis], list(images.shape)
+        shape[axis] = margin
         if self.kind == "edge":
-            ends = images.narrow(axis, 0, 1), images.narrow(axis, size - 1, 1)
-            before, after = (end.repeat_interleave(margin, axis) for end in ends)
+            before, after = (images.narrow(axis, end, 1).expand(shape) for end in (0, size - 1))
         elif self.kind == "reflect":
             before, after = (images.narrow(axis, first, margin).flip(axis) for first in (1, size - 1 - margin))
         else:
             grey = self.grey(images.dtype)
-            before = after = torch.full_like(images.narrow(axis, 0, margin), round(grey) if images.dtype == torch.uint8 else grey)
+            before = after = images.new_full(shape, round(grey) if images.dtype == torch.uint8 else grey)
         return torch.cat([before, images, after], axis)
 
 

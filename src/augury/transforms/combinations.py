@@ -148,7 +148,8 @@ class Custom:
         check_images(images)
         made: Array = self.function(images)
         expected = (len(images), len(self), *images.shape[1:])
-        self._require(isinstance(made, np.ndarray | Tensor) and isinstance(made, type(images)), type(made).__name__, type(images).__name__)
+        kind = Tensor if isinstance(images, Tensor) else np.ndarray
+        self._require(isinstance(made, kind), type(made).__name__, kind.__name__)
         self._require(tuple(made.shape) == expected, f"the shape {tuple(made.shape)}", f"{expected}; name each copy in names=")
         self._require(made.dtype == images.dtype, f"the dtype {dtype_name(made)}", dtype_name(images))
         if dtype_name(made) != "uint8" and len(images):

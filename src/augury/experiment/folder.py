@@ -1,0 +1,124 @@
+"""A run folder belongs to one configuration and to one set of data: it is claimed before any work, and a later run must match."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from augury.data.named import NAMED
+from augury.errors import InputError
+from augury.experiment.config import RunConfig
+from augury.experiment.pipeline import Pipeline
+from augury.experiment.splits import fingerprint
+from augury.files import PARTIAL, digest, read_json, remove_partial, write_json
+from augury.model import resolve_device
+from augury.progress import say
+
+PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "torch")
+CONFIG, VERSIONS = "config.json", "versions.json"
+CURE = "give another folder, or delete that one"
+
+
+def claim(stages: Pipeline) -> None:
+    """Write the resolved configuration and the versions, or check that an earlier run of the same configuration has written them.
+
+    Raises
+    ------
+    InputError
+        If the folder is none, holds something else, or lies where its files would count as data; nothing in it is then changed.
+    """
+    folder = stages.folder
+    check_folder(folder, stages.config)
+    resolve_device(stages.config.device)
+    found = _record_of(folder)
+    resolved = resolve(stages)
+    if found is None:
+        write_json(folder / CONFIG, resolved)
+    else:
+        _check_same(found, resolved, folder)
+    remove_partial(folder)
+    _note_versions(folder / VERSIONS)
+
+
+def check_folder(folder: Path, config: RunConfig) -> None:
+    """Refuse a place for results in which they could not be, or would be taken for data."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out: {folder} is a file; expected a folder, new or of an earlier run")
+    for source in (config.data, config.test, config.validation):
+        if source is None or source in NAMED:
+            continue
+        place = Path(source).expanduser()
+        if place.is_dir() and folder.resolve().is_relative_to(place.resolve()):
+            raise InputError(f"out: {folder} lies inside the data, {source}, so that results would count as data; give another folder")
+
+
+def check_writable(file: Path, argument: str) -> None:
+    """Refuse, before any work, a file that could not be written after it."""
+    if file.is_dir():
+        raise InputError(f"{argument}: {file} is a folder; expected the name of a file")
+    nearest = next(parent for parent in file.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"{argument}: {file} cannot be written, for {nearest} is no folder that you may write to; give another place")
+
+
+def resolve(stages: Pipeline) -> dict[str, Any]:
+    """The configuration with what it came to on these data: the record that a reader needs, and what a resumed run must match."""
+    splits, config = stages.splits, stages.config
+    parts = {"train": splits.train, "test": splits.test} | ({} if splits.validation is None else {"validation": splits.validation})
+    return config.record() | {
+        "command": config.command(),
+        "transform": stages.transform.spec,
+        "copies_per_point": len(stages.transform),
+        "score": config.method,
+        "curve_budgets": stages.budgets,
+        "image": "x".join(str(side) for side in splits.train.shape),
+        "class_names": list(splits.train.classes),
+        **{f"{name}_points": len(part) for name, part in parts.items()},
+        **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
+        "model": stages.network.recipe.name,
+        "features": stages.network.features,
+        "weights_digest": digest(Path(config.weights).read_bytes()) if config.weights else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, and the kind of machine."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return found | {"python": platform.python_version(), "machine": platform.machine(), "cores": str(os.cpu_count())}
+
+
+def _record_of(folder: Path) -> dict[str, Any] | None:
+    """The configuration of the run that the folder holds; None if the folder is new, or holds only what a killed first write left."""
+    if (folder / CONFIG).exists():
+        found = read_json(folder / CONFIG)
+        if "train_digest" in found:
+            return found
+    elif not folder.exists() or all(file.name.endswith(PARTIAL) for file in folder.iterdir()):
+        return None
+    raise InputError(f"out: {folder} holds files but no run; give a new or empty folder")
+
+
+def _check_same(found: dict[str, Any], resolved: dict[str, Any], folder: Path) -> None:
+    differing = [name for name in resolved if found.get(name) != resolved[name]]
+    settings = [setting.name for setting in fields(RunConfig) if setting.name in differing]
+    if settings:
+        name = settings[0]
+        raise InputError(f"out: {folder} holds a run with {name} = {found.get(name)!r}, and now it is {resolved[name]!r}; {CURE}")
+    if differing:
+        what = "weights" if "weights_digest" in differing else "data"
+        raise InputError(f"out: {folder} holds a run of the same settings on other {what} ({differing[-1]} differs); {CURE}")
+
+
+def _note_versions(path: Path) -> None:
+    """Write the versions; where a run is taken up, keep those it began with, and tell if they have changed since."""
+    if not path.exists():
+        write_json(path, versions())
+        return
+    begun, now = read_json(path), versions()
+    changed = [f"{name} {begun.get(name)}, now {now[name]}" for name in now if begun.get(name) != now[name]]
+    if changed:
+        say(f"versions: this run began with {'; '.join(changed)}")
