@@ -226,12 +226,12 @@ def test_writing_again_into_the_same_folder_gives_the_same_files(tmp_path: Path)
 
 def test_images_of_another_selection_in_the_folder_are_not_mixed_with_the_new_ones(tmp_path: Path) -> None:
     write_images(examples(3), tmp_path / "out", tmp_path / "copies.parquet")
-    with pytest.raises(InputError, match=r"out: holds other images, such as cat/000002-2\.png\.png; give a new or empty folder"):
+    with pytest.raises(InputError, match=r"out: holds other images, such as cat/000002-2\.png; give a new or empty folder"):
         write_images(examples(2), tmp_path / "out", tmp_path / "copies.parquet")
 
 
 def test_the_listing_is_written_only_when_all_images_are(tmp_path: Path) -> None:
-    (tmp_path / "out" / "dog" / "000001-1.png.png").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"000001-1\.png\.png: cannot be written \(Is a directory\)"):
+    (tmp_path / "out" / "dog" / "000001-1.png").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"000001-1\.png: cannot be written \(Is a directory\)"):
         write_images(examples(3), tmp_path / "out", tmp_path / "copies.parquet")
     assert not (tmp_path / "copies.parquet").exists()

@@ -122,7 +122,7 @@ def write_images(examples: Examples, folder: str | Path, listing: str | Path) ->
         If the folder holds other PNG files, of an earlier selection perhaps: whoever reads the folder could not tell them apart.
     """
     names = _folder_names(examples.classes)
-    files = [f"{names[label]}/{i:06d}-{_plain(Path(point).name)}.png" for i, (label, point) in enumerate(_rows(examples))]
+    files = [f"{names[label]}/{i:06d}-{_plain(_short(origin))}.png" for i, (label, origin) in enumerate(_rows(examples))]
     _check_no_others(Path(folder), files)
     for file, image in zip(track(files, "writing images"), examples.images, strict=True):
         write_atomic(Path(folder) / file, partial(_write_png, image))
@@ -155,6 +155,12 @@ def _folder_names(classes: tuple[str, ...]) -> list[str]:
     plain = [_plain(name) for name in classes]
     different = len({name.casefold() for name in plain}) == len(plain)
     return plain if different else [f"{label}-{name}" for label, name in enumerate(plain)]
+
+
+def _short(origin: str) -> str:
+    """A point's own name without folders and file ending, and the name of the copy: "cats/tom.jpg#flip" becomes "tom-flip"."""
+    point, _, copy = origin.partition("#")
+    return "-".join(filter(None, (Path(point).stem, copy)))
 
 
 def _plain(text: str) -> str:
