@@ -76,7 +76,7 @@ def share(value: object) -> float:
     return float(number)
 
 
-def _read(value: object, kind: type[float]) -> object:
+def _read(value: object, kind: Callable[[str], float]) -> object:
     """A text as the number it is; True and False, which Python takes for numbers, as nothing."""
     if isinstance(value, bool):
         return None
