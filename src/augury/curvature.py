@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from augury.arrays import ArrayLike, as_features, as_labels, as_weights, encode
 from augury.errors import InputError
 from augury.head import DENSE_PARAMS, SoftmaxHead
-from augury.softmax import SoftmaxProblem, blocks_of, project, residuals
+from augury.softmax import SoftmaxProblem, blocks_of, offset, project, residuals
 from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
 
 Solver = Literal["auto", "exact", "cg"]
@@ -115,7 +115,7 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, solver: Solver) -
     """
     if solver not in ("auto", "exact", "cg"):
         raise InputError(f"solver: got {solver!r}; expected 'auto', 'exact' or 'cg'")
-    V = head.directions(problem.features)
+    V = head.directions(problem.features, problem.shift)
     if solver == "cg" or (solver == "auto" and V.numel() > DENSE_PARAMS):
         return IterativeCurvature(problem.hessian_operator(V), problem.hessian_diagonal(V))
     hessian = problem.hessian(V)
@@ -127,7 +127,7 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, solver: Solver) -
 
 def _cause(head: SoftmaxHead) -> str:
     if not head.converged_:
-        return "the head has not converged; raise max_iter, or lower C if the classes are separable"
+        return f"the head has not converged: {head.failure_}"
     if head.C > 1e6:
         return f"C = {head.C:g} hardly regularises, and features are constant or duplicated, or the classes are separable; lower C"
     return "features differ in scale beyond the precision, or are duplicated; standardise them or lower C"
@@ -140,10 +140,11 @@ class PointSet:
     features: Float[Tensor, "points features"]
     labels: Int[Tensor, " points"]
     weights: Float[Tensor, " points"]
+    shift: Float[Tensor, " features"] | None = None
 
     @classmethod
-    def of(cls, points: Points, head: SoftmaxHead, name: str) -> PointSet:
-        """Check what the caller gave as the argument `name`."""
+    def of(cls, points: Points, head: SoftmaxHead, name: str, shift: Tensor | None = None) -> PointSet:
+        """Check what the caller gave as the argument `name`; `shift` will be subtracted from the features of each part taken."""
         if not isinstance(points, tuple) or len(points) not in (2, 3):
             raise InputError(f"{name}: expected a tuple (X, y) or (X, y, weight)")
         features = as_features(points[0], f"{name}[0]")
@@ -151,10 +152,11 @@ class PointSet:
             raise InputError(f"{name}: {features.shape[1]} features; the head was fitted to {head.n_features_in_}")
         codes = encode(as_labels(points[1], len(features), name), head.classes_, name)
         weights = as_weights(points[2] if len(points) == 3 else None, features, f"{name}[2]")
-        return cls(features, torch.as_tensor(codes, device=features.device), weights)
+        return cls(features, torch.as_tensor(codes, device=features.device), weights, shift)
 
     def __getitem__(self, part: slice) -> PointSet:
-        return PointSet(self.features[part], self.labels[part], self.weights[part])
+        features = self.features[part] if self.shift is None else self.features[part] - self.shift
+        return PointSet(features, self.labels[part], self.weights[part])
 
     def blocks(self, width: int) -> Iterator[PointSet]:
         """Consecutive parts, in blocks for work that needs `width` numbers a point."""
@@ -178,8 +180,9 @@ class FittedHead:
             raise InputError(f"head: got {type(head).__name__}; expected an augury.SoftmaxHead fitted to the training points")
         check_is_fitted(head)
         points = PointSet.of(train, head, "train")
-        problem = SoftmaxProblem(points.features, points.labels, points.weights, len(head.classes_), 1 / head.C)
-        state = cls(head, problem, points, head.directions(points.features), head_curvature(head, problem, solver))
+        points = replace(points, shift=offset(points.features))
+        problem = SoftmaxProblem(points.features, points.labels, points.weights, len(head.classes_), 1 / head.C, points.shift)
+        state = cls(head, problem, points, head.directions(points.features, points.shift), head_curvature(head, problem, solver))
         if not head.converged_:
             warnings.warn("influence is a derivative at the minimum, and the head has not converged: see its own warning", stacklevel=3)
             return state
@@ -191,6 +194,10 @@ class FittedHead:
                 stacklevel=3,
             )
         return state
+
+    def read(self, points: Points, name: str) -> PointSet:
+        """Check points that the caller gave as the argument `name`."""
+        return PointSet.of(points, self.head, name, self.points.shift)
 
     def scores(self, points: PointSet) -> Float[Tensor, "points classes"]:
         """Class scores of some points."""

@@ -17,9 +17,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from augury.arrays import ArrayLike, as_features, as_labels, as_weights
+from augury.arrays import ArrayLike, as_features, as_labels, as_weights, returned_like
 from augury.errors import InputError
-from augury.softmax import SoftmaxProblem, contrast, project
+from augury.softmax import SoftmaxProblem, contrast, offset, project
 from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
 
 DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
@@ -51,7 +51,7 @@ def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"],
     convergence superlinear.
     """
     V, value, step, resolved = start, problem.objective(start), np.inf, True
-    first = float(problem.gradient(V).norm()) or 1.0
+    first = float(problem.gradient(torch.zeros_like(V)).norm()) or 1.0
     for iteration in range(1, max_iter + 1):
         gradient = problem.gradient(V)
         forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
@@ -134,8 +134,8 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         (classes,) float64, summing to zero; (1,) with two classes.
     classes_
         The labels, sorted.
-    converged_
-        Whether the minimum was reached; if not, `fit` also warns (`ConvergenceWarning`).
+    converged_, failure_
+        Whether the minimum was reached, and if not, why and what to do, which `fit` also warns of (`ConvergenceWarning`).
     n_iter_
         Newton steps taken.
 
@@ -155,13 +155,15 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         """Fit to `X` (points, features), `y` (points,) labels of any kind, `sample_weight` (points,) not negative; see the class."""
         problem = self._problem(X, y, sample_weight)
         found = minimise(problem, self._start(problem), tol=self.tol, max_iter=self.max_iter)
-        W = (found.V if len(self.classes_) == 2 else problem.basis @ found.V).cpu().numpy()
-        self.coef_: npt.NDArray[np.float64] = W[:, :-1].copy()
-        self.intercept_: npt.NDArray[np.float64] = W[:, -1].copy()
+        W = found.V if problem.classes == 2 else problem.basis @ found.V
+        shifted = 0.0 if problem.shift is None else W[:, :-1] @ problem.shift
+        self.coef_: npt.NDArray[np.float64] = W[:, :-1].cpu().numpy().copy()
+        self.intercept_: npt.NDArray[np.float64] = (W[:, -1] - shifted).cpu().numpy()
         self.converged_, self.n_iter_ = found.failure is None, found.iterations
-        if found.failure:
-            cure = "give a finite C" if math.isinf(self.C) else "standardise features of very different scale, or lower C"
-            warnings.warn(f"SoftmaxHead did not converge: {found.failure.format(cure=cure)}", ConvergenceWarning, stacklevel=2)
+        cure = "give a finite C" if math.isinf(self.C) else "standardise features of very different scale, or lower C"
+        self.failure_: str | None = found.failure and found.failure.format(cure=cure)
+        if self.failure_:
+            warnings.warn(f"SoftmaxHead did not converge: {self.failure_}", ConvergenceWarning, stacklevel=2)
         return self
 
     def _problem(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> SoftmaxProblem:
@@ -177,7 +179,8 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
             raise InputError(
                 f"sample_weight: every point of class {names[weightless[0]]!r} has weight 0; leave these points out, or weigh them"
             )
-        return SoftmaxProblem(features, torch.as_tensor(codes, device=features.device), weights, len(names), 1 / self.C)
+        labels_of = torch.as_tensor(codes, device=features.device)
+        return SoftmaxProblem(features, labels_of, weights, len(names), 1 / self.C, offset(features))
 
     def _check_settings(self) -> None:
         if not self.C > 0:
@@ -201,23 +204,27 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
     def _start(self, problem: SoftmaxProblem) -> Tensor:
         rows = 1 if problem.classes == 2 else problem.classes
         if self.warm_start and hasattr(self, "coef_") and self.coef_.shape == (rows, problem.features.shape[1]):
-            return self.directions(problem.features)
+            return self.directions(problem.features, problem.shift)
         return problem.features.new_zeros(problem.shape)
 
-    def directions(self, like: Tensor) -> Float[Tensor, "directions params"]:
-        """The fitted parameters V along the contrasts of `augury.softmax`, in the type and on the device of `like`."""
+    def directions(self, like: Tensor, shift: Tensor | None = None) -> Float[Tensor, "directions params"]:
+        """The fitted parameters V along the contrasts of `augury.softmax`, in the type and on the device of `like`.
+
+        With `shift`, those for features from which it has been subtracted.
+        """
         W = torch.as_tensor(np.column_stack([self.coef_, self.intercept_])).to(like)
+        if shift is not None:
+            W[:, -1] += W[:, :-1] @ shift
         return W if len(self.classes_) == 2 else contrast(len(self.classes_), like).T @ W
 
-    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
-        """Class scores: (points, classes), or with two classes (points,), the second class's score alone."""
-        scores: npt.NDArray[np.float64] = self.scores(X).detach().cpu().numpy()
-        return scores[:, 1] if len(self.classes_) == 2 else scores
+    def decision_function(self, X: ArrayLike) -> ArrayLike:
+        """Class scores: (points, classes), or with two classes (points,), the second class's score alone; a tensor for a tensor."""
+        scores = self.scores(X).detach()
+        return returned_like(scores[:, 1] if len(self.classes_) == 2 else scores, X)
 
-    def predict_proba(self, X: ArrayLike) -> npt.NDArray[np.float64]:
-        """Probabilities (points, classes), in the order of `classes_`."""
-        probabilities: npt.NDArray[np.float64] = torch.softmax(self.scores(X).detach(), dim=1).cpu().numpy()
-        return probabilities
+    def predict_proba(self, X: ArrayLike) -> ArrayLike:
+        """Probabilities (points, classes), in the order of `classes_`; a tensor for a tensor."""
+        return returned_like(torch.softmax(self.scores(X).detach(), dim=1), X)
 
     def predict(self, X: ArrayLike) -> npt.NDArray[Any]:
         """The most probable label of each point."""

@@ -82,7 +82,7 @@ def influence(
     """
     state = FittedHead.of(head, train, solver)
     terms = _terms(state, effect, candidates, replaced)
-    goal = PointSet.of(target, head, "target")
+    goal = state.read(target, "target")
     s = state.curvature.solve(_mean_gradient(state, goal)).reshape(state.V.shape)
     if _checked_correction(correction):
         values = _corrected(state, terms, s, goal)
@@ -147,7 +147,7 @@ def _checked_correction(correction: Correction) -> bool:
 
 def _terms(state: FittedHead, effect: Effect, candidates: Points, replaced: Points | None) -> list[tuple[PointSet, int]]:
     """What comes in (+1) and what goes out (-1), row by row."""
-    incoming = PointSet.of(candidates, state.head, "candidates")
+    incoming = state.read(candidates, "candidates")
     if effect in ("add", "remove"):
         if replaced is not None:
             raise InputError(f"replaced: given, and effect is {effect!r}; it belongs to effect='replace'")
@@ -156,7 +156,7 @@ def _terms(state: FittedHead, effect: Effect, candidates: Points, replaced: Poin
         raise InputError(f"effect: got {effect!r}; expected 'add', 'remove' or 'replace'")
     if replaced is None:
         raise InputError("replaced: missing; effect='replace' needs (X, y) of the training points whose places the candidates take")
-    outgoing = PointSet.of(replaced, state.head, "replaced")
+    outgoing = state.read(replaced, "replaced")
     if len(outgoing.features) != len(incoming.features):
         raise InputError(f"replaced: {len(outgoing.features)} points for {len(incoming.features)} candidates; give one for each")
     return [(incoming, 1), (outgoing, -1)]

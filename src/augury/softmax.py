@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+FAR = 16  # so many standard deviations from zero
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64: what one pass over a block of points may hold of the design matrix
 
 
@@ -73,10 +74,23 @@ def residuals(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " poi
 def spreads(
     scores: Float[Tensor, "points classes"], basis: Float[Tensor, "classes directions"]
 ) -> Float[Tensor, "points directions directions"]:
-    """S = B^T (diag(p) - p p^T) B, the loss's Hessian in the class scores, along the contrasts."""
+    """S = B^T (diag(p) - p p^T) B, the loss's Hessian in the class scores, along the contrasts.
+
+    Computed as the covariance of B's rows under p, which is never indefinite and keeps its digits where one class is nearly certain.
+    """
     p = torch.softmax(scores, dim=1)
-    mean = p @ basis
-    return torch.einsum("nc,ca,cb->nab", p, basis, basis) - mean[:, :, None] * mean[:, None, :]
+    centred = basis - (p @ basis)[:, None, :]
+    return (p[:, :, None] * centred).transpose(1, 2) @ centred
+
+
+def offset(features: Float[Tensor, "points features"]) -> Float[Tensor, " features"] | None:
+    """The features' means, if some feature lies far from zero for its spread; else None.
+
+    Such features are nearly collinear with the intercept, which costs digits, and conjugate gradients their speed. Since the intercept is
+    free, fitting features less their means is the same problem.
+    """
+    spread, mean = torch.std_mean(features, dim=0, correction=0)
+    return mean if bool((mean.abs() > FAR * spread + 1).any()) else None
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class SoftmaxProblem:
         Number of classes, at least 2.
     penalty
         lam = 1 / C, in sum form; 0: no penalty.
+    shift
+        What is subtracted from every point's features (see `offset`), block by block; None: nothing.
     """
 
     features: Float[Tensor, "points features"]
@@ -102,6 +118,7 @@ class SoftmaxProblem:
     weights: Float[Tensor, " points"]
     classes: int
     penalty: float
+    shift: Float[Tensor, " features"] | None = None
 
     @cached_property
     def basis(self) -> Float[Tensor, "classes directions"]:
@@ -122,7 +139,11 @@ class SoftmaxProblem:
 
     def blocks(self, width: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Features, labels and weights of one part after another."""
-        return ((self.features[part], self.labels[part], self.weights[part]) for part in self.parts(width))
+        return ((self.rows(part), self.labels[part], self.weights[part]) for part in self.parts(width))
+
+    def rows(self, part: slice) -> Float[Tensor, "part features"]:
+        """The features of one part, shifted."""
+        return self.features[part] if self.shift is None else self.features[part] - self.shift
 
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
         """J(V)."""
@@ -170,7 +191,7 @@ class SoftmaxProblem:
             U = rows.reshape(-1, self.shape[1])
             image = self._penalised(U)
             for part in self.parts(width=self.classes * len(rows)):
-                X, p = self.features[part], probabilities[part, None, :]
+                X, p = self.rows(part), probabilities[part, None, :]
                 moved = p * (project(X, U).reshape(len(X), len(rows), -1) @ self.basis.T)
                 moved -= p * moved.sum(dim=2, keepdim=True)
                 image += collect((self.weights[part, None, None] * (moved @ self.basis)).flatten(1), X)
