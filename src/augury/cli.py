@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import inspect
+import io
 import json
 import sys
 import warnings
@@ -59,7 +60,7 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
         def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
             given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
             given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in names}
-            command(RunConfig(**given), **options)
+            command(RunConfig.read(**given), **options)
 
         declared = inspect.signature(command, eval_str=True).parameters
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in declared.items() if name != "config"]
@@ -95,17 +96,21 @@ def _option(name: str, kind: Any, default: Any, info: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
-@app.callback(invoke_without_command=True)
+def _show_version(wanted: bool) -> bool:  # noqa: FBT001  (Typer calls it by position)
+    if wanted:
+        typer.echo(f"augury {importlib.metadata.version('augury')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
 def augury(
-    context: typer.Context,
     *,
-    version: Annotated[bool, typer.Option("--version", metavar="", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Predict what a data augmentation is worth before training on it: which points to augment, and what that brings."""
-    if version:
-        typer.echo(f"augury {importlib.metadata.version('augury')}")
-    elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command()
@@ -270,9 +275,10 @@ def main() -> None:
     """Run the command line; bad input and wrong usage end it with one line and exit code 2, Ctrl-C with 130."""
     warnings.showwarning = _warn
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a character shows another one
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where a terminal lacks a character, another one is shown
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except USAGE_ERROR as error:
         code = _fail(f"{error.format_message().rstrip('.')}; see `{error.ctx.command_path} --help`")
     except (InputError, OSError) as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from augury.errors import InputError
 from augury.evaluation import Curve
 from augury.experiment.config import RunConfig
 from augury.experiment.folder import claim
@@ -67,10 +66,7 @@ def run(config: RunConfig | None = None, *, out: str | Path, **settings: Any) ->
     InputError
         If the folder holds a run of another configuration or of other data, or the configuration or data are bad.
     """
-    try:
-        settled = RunConfig(**settings) if config is None else replace(config, **settings)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; expected the fields of RunConfig") from None
+    settled = RunConfig.read(**(settings if config is None else asdict(config) | settings))
     folder = Path(out).expanduser()
     stages = Pipeline(settled, folder)
     claim(stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from augury.errors import InputError
@@ -100,15 +100,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if value is None and setting.default is None:
-                continue
-            try:
-                object.__setattr__(self, setting.name, setting.metadata["check"](value))
-            except UnexpectedError as error:
-                raise InputError(f"{setting.name}: got {value!r}; expected {error}") from None
+            object.__setattr__(self, setting.name, _checked(setting, getattr(self, setting.name)))
         if self.target == "val" and self.score not in ("influence", "validation"):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
+
+    @classmethod
+    def read(cls, **settings: Any) -> RunConfig:  # noqa: ANN401  (texts, whatever the field)
+        """The configuration that these settings name, numbers being also read from texts, as the command line has them."""
+        known = {setting.name: setting for setting in fields(cls)}
+        if unknown := settings.keys() - known.keys():
+            raise InputError(f"settings: no setting is called {min(unknown)!r}; expected some of {', '.join(known)}")
+        if "data" not in settings:
+            raise InputError("data: missing; expected a named set or a path")
+        return cls(**{name: _checked(known[name], value) for name, value in settings.items()})
 
     @property
     def method(self) -> Method:
@@ -134,6 +138,15 @@ class RunConfig:
             name = option.name.replace("_", "-")
             words += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", _word(value)]
         return shlex.join([*words, "--out", "DIR"])
+
+
+def _checked(setting: Field[Any], value: object) -> Any:  # noqa: ANN401  (a field of any type)
+    if value is None and setting.default is None:
+        return None
+    try:
+        return setting.metadata["check"](value)
+    except UnexpectedError as error:
+        raise InputError(f"{setting.name}: got {value!r}; expected {error}") from None
 
 
 def _word(value: object) -> str:
