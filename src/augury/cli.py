@@ -29,6 +29,7 @@ from augury.scores import Scores
 from augury.selection import Ordering, rank
 
 BAD_INPUT, INTERRUPTED = 2, 130
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 USAGE_ERROR: Any = typer.BadParameter.__base__  # what Typer raises on any wrong command line; it exports this child of it alone
 SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
 TYPES = get_type_hints(RunConfig)
@@ -41,15 +42,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel="Output")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="The result as JSON on standard output.", rich_help_panel="Output")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(metavar="PATH", help="Folder in which features are kept, by content, for later commands.", rich_help_panel="Output"),
-]
 ScoresFile = Annotated[Path, typer.Argument(metavar="SCORES", help="The file that `augury score` wrote.")]
 
 
 def _out(text: str) -> Any:  # noqa: ANN401  (typer gives its options no type)
     return typer.Option(metavar="PATH", help=text, rich_help_panel="Output")
+
+
+Cache = Annotated[Path | None, _out("Folder in which features are kept, by content, for later commands.")]
 
 
 def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -63,7 +63,7 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             command(RunConfig.read(**given), **options)
 
         declared = inspect.signature(command, eval_str=True).parameters
-        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in declared.items() if name != "config"]
+        own = [parameter.replace(kind=KEYWORD) for name, parameter in declared.items() if name != "config"]
         parameters = [*(_parameter(SETTINGS[name]) for name in SETTINGS if name in names), *own]
         required_first = sorted(parameters, key=lambda parameter: parameter.default is not parameter.empty)
         wrapped.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]  # how Typer reads a command
@@ -80,7 +80,7 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
     """
     name, text, default = setting.name, setting.metadata["help"], setting.default
     if default is MISSING:
-        return _option(name, str, inspect.Parameter.empty, typer.Argument(metavar=name.upper(), help=text))
+        return inspect.Parameter(name, KEYWORD, annotation=Annotated[str, typer.Argument(metavar=name.upper(), help=text)])
     if default is True:
         name, text, default = f"no_{name}", f"Do not {text[0].lower()}{text[1:]}", False
     declared = TYPES[setting.name]
@@ -89,11 +89,8 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
         text = f"{text.removesuffix('.')}: {', '.join(choices)}."
     word = "NAME" if choices else next((word for kind, word in WORDS.items() if kind in (declared, *get_args(declared))), "TEXT")
     option = typer.Option(f"--{name.replace('_', '-')}", metavar=word, help=text, rich_help_panel=setting.metadata["panel"])
-    return _option(name, bool if default is False else str | None, default, option)
-
-
-def _option(name: str, kind: Any, default: Any, info: Any) -> inspect.Parameter:  # noqa: ANN401  (Typer's own types are untyped)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+    kind: Any = bool if default is False else str | None
+    return inspect.Parameter(name, KEYWORD, default=default, annotation=Annotated[kind, option])
 
 
 def _show_version(wanted: bool) -> bool:  # noqa: FBT001  (Typer calls it by position)
@@ -238,11 +235,10 @@ def _tell(found: Run, *, as_json: bool) -> None:
         title = f"accuracy on the {found.curve.cause['test']} test set"
         _print_table(title, ["policy", "budget", "accuracy", "share of gain"], rows)
         Console(highlight=False).print(reports.headline(found.curve, found.ordering), markup=False)
-    selected = f"({len(found.ordering.selected)} of {len(found.ordering)} points)"
-    typer.echo(f"selection: {found.folder / 'selection.parquet'} {selected}")
-    for name, path in (("copies", found.copies), ("report", found.report)):
-        if path is not None:
-            typer.echo(f"{name + ':':<10} {path}")
+    selection = f"{found.folder / 'selection.parquet'} ({len(found.ordering.selected)} of {len(found.ordering)} points)"
+    for name, place in (("selection", selection), ("copies", found.copies), ("report", found.report)):
+        if place is not None:
+            typer.echo(f"{name + ':':<10} {place}")
 
 
 def _result(found: Run) -> dict[str, Any]:
@@ -280,7 +276,8 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except USAGE_ERROR as error:
-        code = _fail(f"{error.format_message().rstrip('.')}; see `{error.ctx.command_path} --help`")
+        command = "augury" if error.ctx is None else error.ctx.command_path
+        code = _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`")
     except (InputError, OSError) as error:
         code = _fail(str(error))
     if code == INTERRUPTED:

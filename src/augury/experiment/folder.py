@@ -105,6 +105,7 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 def _check_same(found: dict[str, Any], resolved: dict[str, Any], folder: Path) -> None:
     differing = [name for name in resolved if found.get(name) != resolved[name]]
     settings = [setting.name for setting in fields(RunConfig) if setting.name in differing]
+    settings.sort(key=lambda name: name == "score")  # what it comes to also follows from the target
     if settings:
         name = settings[0]
         raise InputError(f"out: {folder} holds a run with {name} = {found.get(name)!r}, and now it is {resolved[name]!r}; {CURE}")

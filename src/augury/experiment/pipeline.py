@@ -108,7 +108,7 @@ class Pipeline:
 
     def copied(self, examples: Examples, what: str) -> CopiedFeatures:
         """Features of some points and of all their copies."""
-        say(f"features: {len(examples)} {what} and {len(self.transform)} copies of each")
+        say(f"features: {len(examples)} {what} and their copies, {len(self.transform)} of each")
         copies = model.copy_features(
             self.model,
             examples.images,
