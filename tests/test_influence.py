@@ -188,14 +188,16 @@ def test_a_point_twice_is_a_point_of_weight_two(task: Task) -> None:
     np.testing.assert_allclose(2 * leverage(other, twice)[:50], leverage(one, train)[:50], rtol=0, atol=1e-11)
 
 
+@CORRECTIONS
 @pytest.mark.parametrize("offset", [1e2, 1e4])
-def test_an_offset_of_all_features_changes_nothing(task: Task, head: SoftmaxHead, offset: float) -> None:
+def test_an_offset_of_all_features_changes_nothing(task: Task, head: SoftmaxHead, offset: float, correction: Correction) -> None:
     train, candidates, target = ((points[0] + offset, *points[1:]) for points in (task.train, task.candidates, task.target))
     other = SoftmaxHead().fit(*train)
-    expected = influence(head, task.train, task.candidates, task.target)
-    moved = influence(other, train, candidates, target)
+    expected = influence(head, task.train, task.candidates, task.target, correction=correction)
+    moved = influence(other, train, candidates, target, correction=correction)
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-8 * np.abs(expected).max())  # adding 1e4 rounds the features to 1e-12
-    np.testing.assert_allclose(self_influence(other, train), self_influence(head, task.train), rtol=1e-6)
+    np.testing.assert_allclose(self_influence(other, train, correction), self_influence(head, task.train, correction), rtol=1e-6)
+    np.testing.assert_allclose(leverage(other, train), leverage(head, task.train), rtol=1e-6)
 
 
 def test_leverages_sum_to_the_effective_number_of_parameters(task: Task, head: SoftmaxHead) -> None:

@@ -195,9 +195,9 @@ def _corrected(
 ) -> Float[Tensor, " points"]:
     inverse = state.inverse()
     size = state.V.numel()
-    mean = SoftmaxProblem(target.features, target.labels, target.weights / target.weights.sum(), state.problem.classes, 0.0).hessian(
-        state.V
-    )
+    share = target.weights / target.weights.sum()
+    goal = SoftmaxProblem(target.features, target.labels, share, state.problem.classes, penalty=0.0, shift=target.shift)
+    mean = goal.hessian(state.V)
     bend = (inverse.reshape(size, size) @ mean @ inverse.reshape(size, size)).reshape(inverse.shape)
     rows = zip(*(points.blocks(size * len(terms)) for points, _ in terms), strict=True)
     signs = [sign for _, sign in terms]

@@ -58,7 +58,17 @@ def _part(
 
 def _read(config: RunConfig, source: str, split: str) -> Examples:
     found = data.load(source, split=split, data_dir=config.data_dir, size=config.size)
+    _check_names((*found.classes, *found.origin.tolist()), source)
     return found if config.classes is None else found.only(config.classes)
+
+
+def _check_names(names: tuple[str, ...], source: str) -> None:
+    """Refuse file names that are no text, which no table of results could hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{source}: the name {name!r} is not UTF-8; rename the file or folder") from None
 
 
 def _like(part: Examples, points: Examples, what: str) -> Examples:
