@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from augury import cli
 from augury.experiment import RunConfig, folder, pipeline, run
-from augury.files import write_table
 from augury.scores import Scores
 from augury.selection import Ordering, rank
 
@@ -228,7 +226,7 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
         (["run", "nowhere"], "no file or folder 'nowhere', nor a named set of that name (digits, mnist, cifar10, norb)"),
         (["run", "digits", "--out", "file"], "out: file is a file; expected a folder"),
         (["score", "file"], "file is of an unknown kind"),
-        (["select", "table.parquet"], "table.parquet: expected scores, found a table"),
+        (["run", "odd.npz"], r"odd.npz: the name '0\udcff.png' is not UTF-8; rename the file or folder"),
     ],
 )
 def test_a_wrong_command_line_ends_with_one_line_and_code_2(
@@ -236,14 +234,15 @@ def test_a_wrong_command_line_ends_with_one_line_and_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("text")
-    write_table("table.parquet", pd.DataFrame({"x": [1]}), {"kind": "a table"})
+    names = [f"{i}\udcff.png" for i in range(2)]  # as Python reads a file's name that holds the byte FF
+    np.savez("odd.npz", images=np.zeros((2, 8, 8), np.uint8), labels=[0, 1], origin=names)
     answer = augury(*words)
     assert (answer.code, answer.out) == (2, "")
     last = answer.err.splitlines()[-1]
     assert last.startswith("error: ")
     assert told in last
     assert "Traceback" not in answer.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "table.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "odd.npz"]
 
 
 def test_interruption_ends_with_130_and_says_how_to_go_on(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

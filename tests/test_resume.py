@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,35 +22,8 @@ SETTINGS: dict[str, Any] = {"data": "digits", "first": 80, "classes": ("3", "8")
 COMMAND = ["run", "digits", "--first", "80", "--classes", "3,8", "--transform", "flip", "--epochs", "3", "--seeds", "2"]
 
 
-# Does the whole job, and then again in children that die: each goes on where the one before it was killed, makes one new file, and is
-# killed in the middle of writing the next, half of which then lies in a temporary file.
-KILL_AT_EVERY_FILE = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from augury.experiment import run
-
-def half_then_die(temporary, target, real=Path.replace, made=[]):
-    new = not Path(target).exists()
-    if new and made:
-        os.truncate(temporary, temporary.stat().st_size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    made += [target] * new
-    return real(temporary, target)
-
-torch.set_num_threads(1)
-whole, killed = sys.argv[1:]
-run(**SETTINGS, out=whole)
-kills = 0
-while child := os.fork():
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
-        print(kills)
-        os._exit(0)
-    kills += 1
-Path.replace = half_then_die
-run(**SETTINGS, out=killed)
-os._exit(0)
-"""
+class Killed(BaseException):
+    """What stands for a kill: nothing in the package catches it."""
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -100,12 +74,39 @@ def test_the_same_run_in_another_folder_has_the_same_bytes(finished: Path, tmp_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a process at every file")
-def test_a_run_killed_in_the_middle_of_writing_each_of_its_files_ends_with_the_same_files(tmp_path: Path) -> None:
-    script = KILL_AT_EVERY_FILE.replace("SETTINGS", repr(SETTINGS))
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    result = subprocess.run([sys.executable, "-c", script, whole, killed], stdout=subprocess.PIPE, text=True, check=True)
-    assert int(result.stdout) >= len(contents(whole))  # checkpoint and features are written, too, and then removed
-    assert contents(killed) == contents(whole)
+def test_a_run_killed_in_the_middle_of_writing_each_of_its_files_ends_with_the_same_files(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run goes on where the one before it died, makes one new file, and leaves half of the next in a temporary file."""
+    replace, unlink = Path.replace, Path.unlink
+    made: list[Path] = []
+    dead: list[Path] = []
+
+    def half_then_die(temporary: Path, target: Path) -> Path:
+        new = not target.exists()
+        if new and made:
+            os.truncate(temporary, temporary.stat().st_size // 2)
+            dead.append(temporary)
+            raise Killed
+        made.extend([target] * new)
+        return replace(temporary, target)
+
+    def clean_up_while_alive(path: Path, **options: bool) -> None:
+        if not dead:
+            unlink(path, **options)
+
+    kills = 0
+    while kills < 100:
+        made.clear()
+        dead.clear()
+        with monkeypatch.context() as patches, contextlib.suppress(Killed):
+            patches.setattr(Path, "replace", half_then_die)
+            patches.setattr(Path, "unlink", clean_up_while_alive)
+            run(**SETTINGS, out=tmp_path / "killed")
+            break
+        kills += 1
+    assert len(contents(finished)) <= kills < 100  # checkpoint and features are written, too, and then removed
+    assert contents(tmp_path / "killed") == contents(finished)
 
 
 def test_the_command_killed_from_outside_ends_with_the_same_files(finished: Path, tmp_path: Path) -> None:

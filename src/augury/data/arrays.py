@@ -103,7 +103,7 @@ def _pixels(images: object) -> Images:
 
 def _channels_first(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if images.ndim == 3:
-        return images[:, np.newaxis]
+        return images.reshape(len(images), 1, *images.shape[1:])  # not np.newaxis: its stride of 0 makes torch sum in another order
     if images.ndim != 4:
         raise InputError(f"images: shape {images.shape}; expected {LAYOUTS}")
     if images.shape[1] in (1, 3):

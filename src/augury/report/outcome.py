@@ -35,6 +35,12 @@ class Outcome:
         return self.curve.full > self.curve.none
 
     @property
+    def is_within_spread(self) -> bool:
+        """Whether full augmentation's gain is no larger than draws of a policy differ (one deviation), so that shares of it say little."""
+        deviations = [self.chosen(policy)["deviation"] for policy in self.policies]
+        return self.gained and any(self.curve.full - self.curve.none <= deviation for deviation in deviations)
+
+    @property
     def is_full(self) -> bool:
         """Whether every point was selected."""
         return self.budget == self.curve.points

@@ -17,8 +17,8 @@ NOTHING = "—"  # what a cell without a value shows
 def headline(curve: Curve, ordering: Ordering) -> str:
     """What the selection was worth, in one sentence: its share of full augmentation's gain, the accuracies, and random points' share.
 
-    Says so where full augmentation gained nothing or lost, where the selection lost or beat full augmentation, and where only a single
-    seed was measured.
+    Says so where full augmentation gained nothing, lost, or gained no more than draws differ, where the selection lost or beat full
+    augmentation, and where only a single seed was measured.
 
     Raises
     ------
@@ -33,7 +33,10 @@ def claim_and_evidence(outcome: Outcome) -> tuple[str, str]:
     none, full, points = outcome.percent(outcome.curve.none), outcome.percent(outcome.curve.full), outcome.curve.points
     if outcome.is_full:
         return f"All {points:,} points were selected, which is full augmentation", f"accuracy {full} against {none} without."
-    if outcome.gained:
+    if outcome.is_within_spread:
+        claim = f"Full augmentation gained {100 * (outcome.curve.full - outcome.curve.none):.2f} points, no more than draws differ"
+        evidence = f"accuracy {full} with it against {none} without; {_without_gain(outcome)}"
+    elif outcome.gained:
         claim, evidence = _claim(outcome), f"{_accuracies(outcome)}{_random_points(outcome)}"
     else:
         nothing = outcome.curve.full == outcome.curve.none
