@@ -4,16 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint fix clean
+.PHONY: demo test lint fix clean
 
 demo: $(INSTALLED)  ## environment, then the main job on the embedded data set
 	$(BIN)/augury demo --out augury-demo
 
 test: $(INSTALLED) lint  ## environment, then lint and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
-
-test-slow: $(INSTALLED)  ## the tests that take longer than a few seconds each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)  ## style, types and the direction of imports
 	$(BIN)/ruff check .
