@@ -60,6 +60,13 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path, monkeypatch:
     assert len(names["copies"]) == 2 * len(names["selection"].selected)
 
 
-def test_the_figures_of_the_readme_are_those_that_are_stored() -> None:
-    stored = (ROOT / "experiments" / "mnist-3v8-translate" / "table.md").read_text()
-    assert stored in README
+@pytest.mark.parametrize(
+    ("document", "table"),
+    [
+        ("README.md", "mnist-3v8-translate/table.md"),
+        ("docs/decisions/0004-loo-correction.md", "leave-one-out/table.md"),
+        ("docs/decisions/0005-feature-network.md", "mnist-3v8-translate/training.md"),
+    ],
+)
+def test_the_figures_of_the_documents_are_those_that_are_stored(document: str, table: str) -> None:
+    assert (ROOT / "experiments" / table).read_text() in (ROOT / document).read_text()

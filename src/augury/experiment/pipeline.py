@@ -28,7 +28,7 @@ from augury.selection import Ordering, budget_size, rank
 from augury.training import TrainingConfig, train
 
 CURVE_SHARES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # paper 2's checkpoints, as shares of its 1,000 points
-PAPER_NETWORKS = frozenset({"lenet", "cnn128", "cnn512"})  # their weights are drawn as in paper 2's code, which learns steadier features
+PAPER_NETWORKS = frozenset({"lenet", "cnn128", "cnn512"})  # their weights are drawn as in paper 2's code
 BATCH = {
     "cpu": 64,
     "cuda": 512,
