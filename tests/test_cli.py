@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from augury import cli
+from augury.cli import commands
 from augury.experiment import RunConfig, folder, pipeline, run
 from augury.scores import Scores
 from augury.selection import Ordering, rank
@@ -157,7 +158,7 @@ def test_the_help_of_run_tells_every_setting_with_its_choices_and_default(augury
         assert f" {flag} " in told
         if setting.default not in (None, True, False):
             assert re.search(rf" {flag} [A-Z]+ (?:(?! --[\w-]+ [A-Z]+ ).)*\[default: {setting.default}\]", told), flag
-    assert "influence, loss, validation, margin, uniform." in told
+    assert "influence, loss, validation, margin, support, uniform." in told
     assert "proportional, inverse, uniform, softmax, inverse_softmax." in told
 
 
@@ -267,7 +268,7 @@ def test_errors_of_the_system_and_warnings_take_one_line(augury: Augury, monkeyp
 
 
 def test_the_demo_runs_the_job_on_embedded_data(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli, "DEMO", cli.DEMO | {"first": 80, "epochs": 1, "seeds": 1, "transform": "flip"})
+    monkeypatch.setattr(commands, "DEMO", commands.DEMO | {"first": 80, "epochs": 1, "seeds": 1, "transform": "flip"})
     answer = augury("demo", "--quiet", "--seed", 2, "--out", tmp_path)
     assert (answer.code, answer.err) == (0, "")
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 2

@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-import augury.curvature
+import augury.curvature.fitted
 from augury.curvature import Curvature, ExactCurvature, IterativeCurvature, Solver, head_curvature
 from augury.errors import InputError
 from augury.head import SoftmaxHead
@@ -27,7 +27,8 @@ def both(task: Task) -> tuple[Curvature, Curvature, Tensor, Tensor]:
     problem = problem_of(head, task)
     H = problem.hessian(head.directions(problem.features))
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((4, len(H))))
-    return head_curvature(head, problem, "exact"), head_curvature(head, problem, "cg"), H, rows
+    V = head.directions(problem.features)
+    return head_curvature(head, problem, V, "exact"), head_curvature(head, problem, V, "cg"), H, rows
 
 
 def test_both_solvers_multiply_by_the_dense_hessian_and_its_inverse(both: tuple[Curvature, Curvature, Tensor, Tensor]) -> None:
@@ -61,18 +62,19 @@ def test_auto_takes_the_exact_solver_up_to_the_limit_and_conjugate_gradients_abo
 ) -> None:
     head = SoftmaxHead().fit(*digits_3v8.train)
     problem = problem_of(head, digits_3v8)
-    monkeypatch.setattr(augury.curvature, "DENSE_PARAMS", 65)
-    assert isinstance(head_curvature(head, problem, "auto"), ExactCurvature)
-    monkeypatch.setattr(augury.curvature, "DENSE_PARAMS", 64)
-    assert isinstance(head_curvature(head, problem, "auto"), IterativeCurvature)
-    assert isinstance(head_curvature(head, problem, "exact"), ExactCurvature)
+    V = head.directions(problem.features)
+    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 65)
+    assert isinstance(head_curvature(head, problem, V, "auto"), ExactCurvature)
+    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 64)
+    assert isinstance(head_curvature(head, problem, V, "auto"), IterativeCurvature)
+    assert isinstance(head_curvature(head, problem, V, "exact"), ExactCurvature)
 
 
 @pytest.mark.parametrize("solver", ["auto", "cg"])
 def test_the_correction_is_refused_where_the_matrix_is_not_formed(
     digits_3v8: Task, solver: Solver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augury.curvature, "DENSE_PARAMS", 0)
+    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 0)
     head, (candidates, target) = SoftmaxHead().fit(*digits_3v8.train), (digits_3v8.candidates, digits_3v8.target)
     with pytest.raises(InputError, match="solver: the correction needs the inverse Hessian as a matrix; use solver='exact'"):
         influence(head, digits_3v8.train, candidates, target, correction="leverage", solver=solver)

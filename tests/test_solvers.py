@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+from augury.solvers import (
+    DivergedError,
+    NotPositiveDefiniteError,
+    cholesky,
+    conjugate_gradients,
+    largest_eigenvalue,
+    stochastic_solution,
+    upper_factor,
+)
 
 SIZES = st.integers(1, 12)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -106,3 +114,78 @@ def test_conjugate_gradients_do_not_claim_to_have_solved_a_singular_system() -> 
     A = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))
     found = conjugate_gradients(lambda rows: rows @ A, torch.ones(1, 2, dtype=torch.float64), A.diagonal(), tol=1e-12, max_iter=20)
     assert not found.converged
+
+
+@given(SIZES, SEEDS)
+def test_without_a_diagonal_conjugate_gradients_solve_all_the_same(size: int, seed: int) -> None:
+    A = positive_definite(size, seed)
+    rhs = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((2, size)))
+    found = conjugate_gradients(lambda rows: rows @ A, rhs, None, tol=1e-12, max_iter=50 * size)
+    assert found.converged
+    assert not found.indefinite
+    np.testing.assert_allclose(found.solution.numpy(), np.linalg.solve(A.numpy(), rhs.numpy().T).T, rtol=0, atol=1e-7)
+
+
+def test_conjugate_gradients_stop_at_negative_curvature() -> None:
+    A = positive_definite(8, seed=1)
+    A = A - 2 * float(torch.linalg.eigvalsh(A)[0]) * torch.eye(8, dtype=torch.float64)
+    found = conjugate_gradients(lambda rows: rows @ A, torch.ones(1, 8, dtype=torch.float64), None, tol=1e-12, max_iter=100)
+    assert found.indefinite
+    assert not found.converged
+    assert found.iterations <= 8
+
+
+@given(SIZES, st.integers(0, 3), SEEDS)
+def test_the_upper_factor_is_that_of_the_stacked_rows(size: int, blocks: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [torch.from_numpy(rng.standard_normal((n, size))) for n in (size, *rng.integers(1, 9, blocks))]
+    A = torch.cat(rows)
+    R = upper_factor(rows[0], rows[1:])
+    assert torch.equal(R, R.triu())
+    torch.testing.assert_close(R.T @ R, A.T @ A, rtol=0, atol=1e-12 * float((A.T @ A).abs().max()))
+
+
+def test_the_upper_factor_keeps_digits_where_a_cholesky_factor_has_none_left() -> None:
+    f = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 6)))
+    A = torch.cat([f[:, :5], f[:, :1] + 1e-9 * f[:, 5:]], dim=1)
+    with pytest.raises(NotPositiveDefiniteError):
+        cholesky(A.T @ A)
+    R = upper_factor(A[:6], [A[6:]])
+    assert float(R[-1, -1].abs()) < 1e-6
+    with pytest.raises(NotPositiveDefiniteError):
+        upper_factor(A[:6, [0, 0]], [A[6:, [0, 0]]])
+
+
+@given(SIZES, SEEDS)
+def test_the_power_method_finds_the_largest_eigenvalue_of_each_matrix(size: int, seed: int) -> None:
+    A = torch.stack([positive_definite(size, seed), -3 * positive_definite(size, seed + 1)])
+    start = torch.from_numpy(np.random.default_rng(seed).standard_normal((2, size)))
+    found = largest_eigenvalue(lambda rows: torch.einsum("sij,sj->si", A, rows), start, steps=400)
+    truth = torch.linalg.eigvalsh(A).abs().amax(1)
+    torch.testing.assert_close(found, truth, rtol=1e-2, atol=0)
+    assert bool((found <= truth * (1 + 1e-12)).all())
+    assert torch.equal(largest_eigenvalue(torch.zeros_like, start, steps=3), torch.zeros(2, dtype=torch.float64))
+
+
+def test_stochastic_estimation_tends_to_the_solution_of_the_mean_matrix() -> None:
+    draws = np.random.default_rng(0)
+    A = positive_definite(6, seed=2, condition=5)
+
+    def draw(rows: Tensor) -> Tensor:
+        noise = torch.from_numpy(draws.uniform(0.5, 1.5, (len(rows), 1)))
+        return noise * (rows @ A)
+
+    rhs = torch.from_numpy(draws.standard_normal((1, 6))).expand(8, -1)
+    truth = torch.linalg.solve(A, rhs[0])
+    error = [(stochastic_solution(draw, rhs, scale=10.0, depth=depth).mean(0) - truth).norm() / truth.norm() for depth in (100, 10_000)]
+    assert float(error[1]) < 0.01
+    assert float(error[1]) < float(error[0])
+    without_noise = stochastic_solution(lambda rows: rows @ A, rhs, scale=10.0, depth=2000)
+    torch.testing.assert_close(without_noise, truth.expand(8, -1), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(5.0, 1.0), (float("nan"), 10.0)])
+def test_stochastic_estimation_notices_that_it_diverges(largest: float, scale: float) -> None:
+    A = torch.diag(torch.tensor([1.0, largest], dtype=torch.float64))
+    with pytest.raises(DivergedError):
+        stochastic_solution(lambda rows: rows @ A, torch.ones(1, 2, dtype=torch.float64), scale=scale, depth=100)

@@ -3,7 +3,10 @@
 - `influence`: magnitude of the leave-one-out influence, |g^T H^-1 g|, in nats (paper 2, Eq. 1): how much the head leans on the point.
 - `loss`: the point's own cross-entropy, in nats (paper 2): how badly it fits.
 - `validation`: predicted fall of a target set's mean loss if the point's weight grows, in nats a unit of weight; negative if it would rise.
-- `margin`: 1 / |f|, f the decision value of a tuned linear SVM at the class boundary nearest to the point (paper 2's VSV, made a score).
+- `margin`: 1 / |f|, f the decision value of a tuned linear SVM at the class boundary nearest to the point. Paper 2's code draws by |f|: its
+  "proportional", which takes points far from the margin, is the preference `inverse` here, and its "inverse", near points, `proportional`.
+- `support`: |dual coefficient| of the point in that SVM, zero for all but the support vectors. `rank(scores, "proportional", "ranked")`
+  with the budget `scores.positive` takes exactly these: paper 2's virtual support vectors (VSV).
 - `uniform`: 1 for each point: what selection at random is made from.
 """
 
@@ -32,7 +35,7 @@ from augury.head import SoftmaxHead
 from augury.influence import influence, self_influence
 from augury.softmax import point_losses
 
-Method = Literal["influence", "loss", "validation", "margin", "uniform"]
+Method = Literal["influence", "loss", "validation", "margin", "support", "uniform"]
 SVM_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)  # paper 2's search for the SVM's C, by 4 folds
 SVM_FOLDS = 4
 COLUMNS = ("index", "origin", "label", "score", "loss", "probability")
@@ -54,7 +57,7 @@ class Scores:
     probabilities
         (points,) the head's probability of the point's own label.
     method
-        The score's name: `influence`, `loss`, `validation`, `margin` or `uniform`.
+        The score's name: `influence`, `loss`, `validation`, `margin`, `support` or `uniform`.
     classes
         The classes' names, by label.
     origin
@@ -86,6 +89,11 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def positive(self) -> int:
+        """How many scores are above zero; of the score `support`: how many support vectors there are."""
+        return int(np.count_nonzero(self.values > 0))
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point: index, origin, label (the class's name), score, loss, probability."""
@@ -131,6 +139,7 @@ def score(
     head: SoftmaxHead | None = None,
     target: Points | None = None,
     *,
+    penalty: float | None = None,
     origin: npt.ArrayLike | None = None,
     cause: Mapping[str, Any] | None = None,
 ) -> Scores:
@@ -141,11 +150,13 @@ def score(
     X, y
         Features (points, features) and labels (points,) of the training points.
     method
-        See the module's text: `influence`, `loss`, `validation`, `margin`, `uniform`.
+        See the module's text: `influence`, `loss`, `validation`, `margin`, `support`, `uniform`.
     head
         A head fitted to `X, y`; None: one with C = 1 is fitted here.
     target
         For `validation`: (X, y) or (X, y, weight) of the points whose mean loss is to fall.
+    penalty
+        For `influence`: the L2 strength in the Hessian; None: the head's own, 1 / C. See `augury.self_influence`.
     origin
         Names of the points; None: their indices.
     cause
@@ -158,33 +169,37 @@ def score(
 
     Notes
     -----
-    Cost: that of `augury.self_influence` or `augury.influence`; for `margin` that of 20 fits of a linear SVM.
+    Cost: that of `augury.self_influence` or `augury.influence`; for `margin` and `support` that of 21 fits of a linear SVM.
     """
     if method not in get_args(Method):
         raise InputError(f"method: got {method!r}; expected one of {', '.join(get_args(Method))}")
     if (target is None) == (method == "validation"):
         raise InputError("target: expected (X, y) of a target set with method='validation', and only there")
+    if penalty is not None and method != "influence":
+        raise InputError(f"penalty: given, and method is {method!r}; only the Hessian of method='influence' has one")
     fitted = SoftmaxHead().fit(X, y) if head is None else head
     features, labels = _checked(fitted, X, y)
     losses: Losses = as_numpy(point_losses(fitted.scores(features), torch.as_tensor(labels, device=features.device)))
+    made_with = {} if penalty is None else {"penalty": float(penalty)}
     return Scores(
-        values=_values(method, fitted, (X, y), target, losses),
+        values=_values(method, fitted, (X, y), target, penalty, losses),
         labels=labels,
         losses=losses,
         probabilities=np.exp(-losses),
         method=method,
         classes=tuple(str(name) for name in fitted.classes_),
         origin=np.arange(len(losses)).astype(str) if origin is None else np.asarray(origin).astype(str),
-        cause={"C": float(fitted.C), "converged": fitted.converged_} | dict(cause or {}),
+        cause={"C": float(fitted.C), "converged": fitted.converged_} | made_with | dict(cause or {}),
     )
 
 
-def _values(method: Method, head: SoftmaxHead, train: Points, target: Points | None, losses: Losses) -> Losses:
+def _values(method: Method, head: SoftmaxHead, train: Points, target: Points | None, penalty: float | None, losses: Losses) -> Losses:
     values: dict[Method, Callable[[], Losses]] = {
-        "influence": lambda: np.abs(as_numpy(self_influence(head, train))),
+        "influence": lambda: np.abs(as_numpy(self_influence(head, train, penalty=penalty))),
         "loss": losses.copy,
         "validation": lambda: -as_numpy(influence(head, train, train, target or train)),
         "margin": lambda: 1 / np.maximum(boundary_distance(train[0], train[1]), np.finfo(np.float64).tiny),
+        "support": lambda: support(train[0], train[1]),
         "uniform": lambda: np.ones_like(losses),
     }
     return values[method]()
@@ -206,14 +221,31 @@ def boundary_distance(X: ArrayLike, y: ArrayLike) -> Float64[np.ndarray, " point
     counts (one against one).
     """
     features, labels = as_numpy(as_features(X, "X")), as_numpy(y)
-    rare = np.unique(labels, return_counts=True)[1].min()
-    if rare < SVM_FOLDS:
-        raise InputError(f"y: a class has {rare} points; the margin score tunes its SVM by {SVM_FOLDS} folds and needs {SVM_FOLDS} of each")
-    search = GridSearchCV(SVC(kernel="linear", decision_function_shape="ovo"), {"C": SVM_GRID}, cv=StratifiedKFold(SVM_FOLDS))
-    machine = search.fit(features, labels).best_estimator_
+    machine = _tuned_svm(features, labels)
     decisions = np.abs(machine.decision_function(features).reshape(len(labels), -1))
     codes = np.searchsorted(machine.classes_, labels)
     first, second = np.triu_indices(len(machine.classes_), 1)
     own = (codes[:, None] == first) | (codes[:, None] == second)
     distances: npt.NDArray[np.float64] = np.where(own, decisions, np.inf).min(axis=1)
     return distances
+
+
+def support(X: ArrayLike, y: ArrayLike) -> Float64[np.ndarray, " points"]:
+    """How hard each point pushes the boundary of `boundary_distance`'s SVM: its |dual coefficient|, 0 beyond the margin, C inside it.
+
+    With more than two classes: the sum over the machines of the own class (one against one).
+    """
+    features = as_numpy(as_features(X, "X"))
+    machine = _tuned_svm(features, as_numpy(y))
+    values = np.zeros(len(features))
+    values[machine.support_] = np.abs(machine.dual_coef_).sum(axis=0)
+    return values
+
+
+def _tuned_svm(features: npt.NDArray[Any], labels: npt.NDArray[Any]) -> SVC:
+    """The linear SVM with the C of `SVM_GRID` that has the best mean accuracy over 4 stratified folds, fitted to all points."""
+    rare = np.unique(labels, return_counts=True)[1].min()
+    if rare < SVM_FOLDS:
+        raise InputError(f"y: a class has {rare} points; the linear SVM is tuned by {SVM_FOLDS} folds and needs {SVM_FOLDS} of each")
+    search = GridSearchCV(SVC(kernel="linear", decision_function_shape="ovo"), {"C": SVM_GRID}, cv=StratifiedKFold(SVM_FOLDS))
+    return search.fit(features, labels).best_estimator_

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+NEGATIVE = 1e-5  # curvature below this share of the largest one met, with a minus, is more than what rounding to float32 leaves
 
 
 class NotPositiveDefiniteError(ArithmeticError):
@@ -34,32 +36,53 @@ def cholesky(matrix: Float[Tensor, "params params"]) -> Float[Tensor, "params pa
     return factor.mul_(scale[:, None])
 
 
+def upper_factor(first: Float[Tensor, "rows params"], blocks: Iterable[Float[Tensor, "_ params"]]) -> Float[Tensor, "params params"]:
+    """Upper triangular R with R^T R = A^T A, where A's rows are `first` and those of all `blocks`, without forming A or A^T A.
+
+    By Householder's QR factorisation, block after block: R is as well known as A allows, while a Cholesky factor of A^T A loses twice as
+    many digits. Cost: 2 params^2 operations a row, and as many again for params rows a block.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If A^T A is singular beyond what R can tell: a diagonal entry of R below params x epsilon of its column's length.
+    """
+    R: Tensor = torch.linalg.qr(first, mode="r").R
+    for block in blocks:
+        R = torch.linalg.qr(torch.cat([R, block]), mode="r").R
+    if not (R.diagonal().abs() > len(R) * torch.finfo(R.dtype).eps * R.norm(dim=0)).all():
+        raise NotPositiveDefiniteError
+    return R
+
+
 @dataclass(frozen=True)
 class IterativeSolution:
     """What conjugate gradients reached: the solutions and how well they solve.
 
-    `residual` is the largest |matrix x - rhs| / |rhs| over the right-hand sides; `converged` says whether it is within the tolerance.
+    `residual` is the largest |matrix x - rhs| / |rhs| over the right-hand sides; `converged` says whether it is within the tolerance;
+    `indefinite`, whether a direction of negative curvature turned up, at which the method stops.
     """
 
     solution: Float[Tensor, "systems params"]
     residual: float
     iterations: int
     converged: bool
+    indefinite: bool = False
 
 
 def conjugate_gradients(
     product: Callable[[Float[Tensor, "systems params"]], Float[Tensor, "systems params"]],
     rhs: Float[Tensor, "systems params"],
-    diagonal: Float[Tensor, " params"],
+    diagonal: Float[Tensor, " params"] | None,
     *,
     tol: float,
     max_iter: int,
 ) -> IterativeSolution:
-    """Solve matrix x = rhs for each row of `rhs` at once, given the matrix's `product` with such rows and its `diagonal`.
+    """Solve matrix x = rhs for each row of `rhs` at once, given the matrix's `product` with such rows and, where known, its `diagonal`.
 
     Preconditioned by the diagonal (Hestenes and Stiefel 1952; Jacobi). Each iteration costs one product; memory is four times `rhs`.
     """
-    diagonal = diagonal.clamp(min=diagonal.max() * torch.finfo(diagonal.dtype).eps)
+    diagonal = torch.ones_like(rhs[0]) if diagonal is None else diagonal.clamp(min=diagonal.max() * torch.finfo(diagonal.dtype).eps)
     scale = rhs.norm(dim=1, keepdim=True)
     scale = torch.where(scale > 0, scale, 1)
     x = torch.zeros_like(rhs)
@@ -67,10 +90,14 @@ def conjugate_gradients(
     preconditioned = residual / diagonal
     direction = preconditioned.clone()
     rho = (residual * preconditioned).sum(1, keepdim=True)
-    iterations = 0
-    while iterations < max_iter and (residual.norm(dim=1, keepdim=True) / scale).max() > tol:
+    iterations, steepest, indefinite = 0, 0.0, False
+    while iterations < max_iter and not indefinite and (residual.norm(dim=1, keepdim=True) / scale).max() > tol:
         image = product(direction)
-        alpha = _ratio(rho, (direction * image).sum(1, keepdim=True))
+        curvature = (direction * image).sum(1, keepdim=True)
+        bend = _ratio(curvature, direction.square().sum(1, keepdim=True))
+        steepest = max(steepest, float(bend.abs().max()))
+        indefinite = float(bend.min()) < -NEGATIVE * steepest
+        alpha = _ratio(rho, curvature)
         x += alpha * direction
         residual -= alpha * image
         preconditioned = residual / diagonal
@@ -78,9 +105,54 @@ def conjugate_gradients(
         direction = preconditioned + _ratio(rho, previous) * direction
         iterations += 1
     reached = float(((product(x) - rhs).norm(dim=1, keepdim=True) / scale).max())
-    return IterativeSolution(x, reached, iterations, converged=reached <= 10 * tol)
+    return IterativeSolution(x, reached, iterations, converged=reached <= 10 * tol and not indefinite, indefinite=indefinite)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
     """Divide a by b, with 0 where a system is already solved (0 / 0)."""
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
+
+
+class DivergedError(ArithmeticError):
+    """A stochastic solution grows without bound; who knows where the matrix came from must say why, and the cure."""
+
+
+def largest_eigenvalue(
+    product: Callable[[Tensor], Tensor], start: Float[Tensor, "systems params"], *, steps: int
+) -> Float[Tensor, " systems"]:
+    """For each row's symmetric matrix, the largest |eigenvalue| as so many steps of the power method find it: never above it."""
+    rows = start
+    for _ in range(steps):
+        rows = product(rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny))
+    found: Tensor = rows.norm(dim=1)
+    return found
+
+
+def stochastic_solution(
+    draw: Callable[[Float[Tensor, "systems params"]], Float[Tensor, "systems params"]],
+    rhs: Float[Tensor, "systems params"],
+    *,
+    scale: float,
+    depth: int,
+) -> Float[Tensor, "systems params"]:
+    """Solve matrix x = rhs for each row, where each call of `draw` multiplies by other unbiased estimates A_j of the matrix (LiSSA).
+
+    x_j = x_(j-1) + (rhs - A_j x_(j-1)) / scale: a partial sum of the Neumann series (Agarwal et al. 2017, Algorithm 1; Koh and Liang 2017,
+    section 3). What is left of the series falls as (1 - smallest eigenvalue / scale)^depth. The mean of the last half of the steps is
+    given, whose noise is far lower than the last step's (Polyak and Juditsky 1992).
+
+    Raises
+    ------
+    DivergedError
+        If some x_j is longer than any series of matrices between 0 and 2 `scale` can be, (j + 1) |rhs| / scale, and as much again.
+    """
+    x = rhs / scale
+    bound = 2 * rhs.norm(dim=1) / scale
+    total = torch.zeros_like(x)
+    for step in range(depth):
+        x = x + (rhs - draw(x)) / scale
+        if not bool((x.norm(dim=1) <= (step + 2) * bound).all()):
+            raise DivergedError
+        if step >= depth // 2:
+            total += x
+    return total / (depth - depth // 2)

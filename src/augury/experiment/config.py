@@ -9,6 +9,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from augury.errors import InputError
+from augury.evaluation import check_update
 from augury.experiment.checks import Check, UnexpectedError, at_least, flag, names, one_of, path, positive, processes, share, text
 from augury.scores import Method
 from augury.selection import Order, Preference
@@ -71,8 +72,17 @@ class RunConfig:
     target: Target = _setting(
         "own", "Choice", "Influence on the point's own loss (leave-one-out), or on a validation set's loss.", one_of(Target)
     )
-    policy: Order = _setting("sampled", "Choice", "Draw points at random by their scores, or take them by rank.", one_of(Order))
+    policy: Order = _setting(
+        "sampled",
+        "Choice",
+        "Draw points at random by their scores, take them by rank, draw them within clusters of the features, or so that alike points are "
+        "rarely together (k-DPP).",
+        one_of(Order),
+    )
     preference: Preference = _setting("proportional", "Choice", "How scores become the odds of being taken.", one_of(Preference))
+    update: bool = _setting(
+        default=False, panel="Choice", meaning="Score the points again at every budget of the curve, by the head fitted there.", check=flag
+    )
     downweight: bool = _setting(default=False, panel="Choice", meaning="Let a point and its k copies weigh 1/(k+1) each.", check=flag)
     seeds: int = _setting(5, "Choice", "Draws of each sampled policy on the curve.", at_least(1))
     seed: int = _setting(0, "Choice", "Decides splits, network and first draw.", at_least(0))
@@ -103,6 +113,8 @@ class RunConfig:
             object.__setattr__(self, setting.name, _checked(setting, getattr(self, setting.name)))
         if self.target == "val" and self.score not in ("influence", "validation"):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
+        if self.update:
+            check_update(self.method, self.policy)
 
     @classmethod
     def read(cls, **settings: Any) -> RunConfig:  # noqa: ANN401  (texts, whatever the field)

@@ -15,7 +15,7 @@ from augury import model, transforms
 from augury.augmentation import CopiedFeatures, augment, write_images
 from augury.data import Examples
 from augury.errors import InputError
-from augury.evaluation import Curve, measure
+from augury.evaluation import WITH_FEATURES, Curve, Draw, measure
 from augury.experiment.config import RunConfig
 from augury.experiment.splits import Splits, fingerprint, read_splits
 from augury.files import write_atomic
@@ -146,7 +146,11 @@ class Pipeline:
         path = self.folder / "selection.parquet"
         if path.exists():
             return Ordering.load(path)
-        found = rank(self.scores, self.config.preference, self.config.policy, self.config.seed).within(self.config.budget)
+        config, features = self.config, None
+        if config.policy in WITH_FEATURES:
+            features = self.features(self.splits.train, "features of the training points")
+        drawn = rank(self.scores, config.preference, config.policy, config.seed, features=features, budget=config.budget)
+        found = drawn.within(config.budget)
         found.save(path)
         return found
 
@@ -174,9 +178,9 @@ class Pipeline:
         test = self.copied(self.splits.test, "test points")
         everything = np.arange(len(test)) if config.test_copies else np.arange(0)
         X, y, _ = test.augmented(everything)
-        name = f"{self.scores.method}, {config.policy}, {config.preference}"
-        policies = {
-            name: [rank(self.scores, config.preference, config.policy, seed) for seed in config.seed_range],
+        name = f"{self.scores.method}, {config.policy}, {config.preference}" + (", updated" if config.update else "")
+        policies: dict[str, list[Ordering | Draw]] = {
+            name: [self.draw(seed) for seed in config.seed_range],
             RANDOM: [rank(self.scores, "uniform", "sampled", seed) for seed in range(config.seed, config.seed + config.seeds)],
         }
         say(f"curve: {len(policies)} policies, {config.seeds} draws, {len(budgets)} budgets, {len(y)} test images")
@@ -193,6 +197,13 @@ class Pipeline:
         )
         found.save(path)
         return found
+
+    def draw(self, seed: int) -> Ordering | Draw:
+        """The chosen policy's draw of a seed, along the curve."""
+        config = self.config
+        if config.update or config.policy in WITH_FEATURES:
+            return Draw(self.scores, config.preference, config.policy, seed, config.update)
+        return rank(self.scores, config.preference, config.policy, seed)
 
     @cached_property
     def gallery(self) -> Path:

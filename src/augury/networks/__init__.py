@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from torch import nn
@@ -29,6 +30,7 @@ FACTORIES: dict[str, tuple[Factory, int]] = {  # what makes the network, and the
     "cnn128": (convolutional.cnn128, 8),
     "cnn512": (convolutional.cnn512, 10),
     "norbnet": (convolutional.norbnet, 16),
+    "norbnet1152": (partial(convolutional.norbnet, places=3), 48),
     "resnet20": (residual.resnet20, 8),
     "resnet56": (residual.resnet56, 8),
 }
@@ -83,6 +85,7 @@ def build(name: str, *, channels: int, height: int, width: int, classes: int, se
     `cnn128`         128  two convolutions, dropout: a second one of that paper's code (Keras' example for MNIST)
     `cnn512`         512  four convolutions, dropout: the third (Keras' example for CIFAR)
     `norbnet`        128  strided convolutions with batch norm and a global mean: fast on large grey images such as small NORB
+    `norbnet1152`   1152  the same with means over 3 x 3 parts of the image: more features than that paper's 1,000 points
     `resnet20`        64  CIFAR ResNet of He et al. 2016, section 4.2, 0.27 M parameters
     `resnet56`        64  the same, 0.85 M parameters
     `timm:NAME`   varies  any model of the library timm (the extra `timm`)

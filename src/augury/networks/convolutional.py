@@ -56,15 +56,15 @@ def tiny(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     return _classified(body, 64, classes)
 
 
-def norbnet(channels: int, height: int, width: int, classes: int) -> nn.Sequential:  # noqa: ARG001  (its global mean takes any size)
-    """Four convolutions of stride 2 with batch norm, 16 to 128 channels, then the mean over all places: 128 features."""
+def norbnet(channels: int, height: int, width: int, classes: int, places: int = 1) -> nn.Sequential:  # noqa: ARG001  (pooling takes any size)
+    """Four convolutions of stride 2 with batch norm, 16 to 128 channels, then the means over `places` x `places` parts: 128 features each."""
     widths = (channels, 16, 32, 64, 128)
     kernels = (5, 3, 3, 3)
     layers: list[nn.Module] = []
     for inputs, outputs, kernel in zip(widths, widths[1:], kernels, strict=False):
         layers += [nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return _classified(body, 128, classes)
+    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(places), nn.Flatten())
+    return _classified(body, 128 * places**2, classes)
 
 
 def _classified(body: nn.Sequential, features: int, classes: int) -> nn.Sequential:

@@ -1,30 +1,20 @@
-"""From scores to an ordering of the candidates; a budget is a prefix of it.
-
-A policy is a product of two small choices: the *preference* turns scores into odds of being taken, the *order* turns odds into a full
-ordering. Budgets nest, so one draw serves all of them.
-"""
+"""`Ordering`: the candidates in the order in which they are taken, and the budget that says how many are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Int64
 
 from augury.errors import InputError
 from augury.files import read_table, write_table
 from augury.scores import COLUMNS, Scores
-
-Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]
-Order = Literal["sampled", "ranked"]
-Values = npt.NDArray[np.float64]
-SMALLEST_ODDS = 1e-20  # stands in for a score of zero, unless a positive score is smaller still (paper 2's code)
 
 
 @dataclass(frozen=True)
@@ -41,6 +31,8 @@ class Ordering:
         The policy (see `rank`) and its draw.
     budget
         How many candidates are taken; None: all.
+    settings
+        What else made the ordering, if its order needs more than odds: see `stratify` and `diversify`. Anything JSON can hold.
     """
 
     indices: Int64[np.ndarray, " points"]
@@ -49,6 +41,7 @@ class Ordering:
     order: str
     seed: int
     budget: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not np.array_equal(np.sort(self.indices), np.arange(len(self.scores))):
@@ -77,6 +70,8 @@ class Ordering:
     def save(self, path: str | Path) -> Path:
         """Write `to_frame()` as Parquet, atomically; the policy and the scores' cause travel in its metadata."""
         policy = {"preference": self.preference, "order": self.order, "seed": self.seed, "budget": self.budget}
+        if self.settings:
+            policy["settings"] = dict(self.settings)
         return write_table(path, self.to_frame(), {"kind": "selection", "policy": policy, "scores": self.scores.record()})
 
     @classmethod
@@ -85,42 +80,6 @@ class Ordering:
         frame, record = read_table(path, "selection", ("rank", *COLUMNS, "selected"))
         scores = Scores.from_frame(frame.sort_values("index", ignore_index=True), record["scores"])
         return cls(frame["index"].to_numpy(), scores, **record["policy"])
-
-
-def rank(scores: Scores, preference: Preference = "proportional", order: Order = "sampled", seed: int = 0) -> Ordering:
-    """Order all candidates, the one to augment first coming first.
-
-    Parameters
-    ----------
-    scores
-        What each candidate is worth; scores below zero count as zero in draws.
-    preference
-        The odds of a candidate with score s: `proportional` s; `inverse` 1 / s; `uniform` 1; `softmax` exp(s); `inverse_softmax`
-        exp(1 / s). A score of zero counts as the smallest positive one, at most 1e-20 (paper 2's code).
-    order
-        `sampled`: drawn one after another without replacement, each time with probability proportional to the odds of those that remain;
-        `ranked`: by falling odds, ties in the candidates' order.
-    seed
-        Of the draw, 0 or more; the same scores and seed give the same ordering on every machine.
-
-    Notes
-    -----
-    The draw adds Gumbel noise to the logarithms of the odds and sorts (Plackett 1975, Luce 1959; Yellott 1977), one pass, n log n, and it
-    does not underflow where odds differ by hundreds of orders of magnitude.
-    """
-    if preference not in _LOG_ODDS:
-        raise InputError(f"preference: got {preference!r}; expected one of {', '.join(get_args(Preference))}")
-    if order not in get_args(Order):
-        raise InputError(f"order: got {order!r}; expected one of {', '.join(get_args(Order))}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed: got {seed!r}; expected a whole number, 0 or more")
-    odds = _LOG_ODDS[preference](scores.values)
-    noise = np.random.default_rng(seed).gumbel(size=len(odds)) if order == "sampled" else np.zeros(len(odds))
-    # Where the sum hides the noise (odds of exp(1e20)), equal odds must still be drawn, hence the second and third key. Scores below zero
-    # share the odds of zero; the fourth key ranks them, too, by score. What is equal in all stays in the candidates' order.
-    ties = _DIRECTION[preference] * scores.values
-    indices = np.lexsort((-ties, -noise, -odds, -(odds + noise)))
-    return Ordering(indices.astype(np.int64), scores, preference, order, int(seed))
 
 
 def budget_size(budget: float | int | str, candidates: int) -> int:  # noqa: PYI041  (checked at run time, where 1 is no float)
@@ -140,6 +99,20 @@ def budget_size(budget: float | int | str, candidates: int) -> int:  # noqa: PYI
     return max(1, round(amount * candidates))
 
 
+def checked_seed(seed: object) -> int:
+    """The seed as an int, or an `InputError` that tells what a seed is."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: got {seed!r}; expected a whole number, 0 or more")
+    return int(seed)
+
+
+def checked_count(count: object, most: int, name: str) -> int:
+    """A number of things from 1 to `most` as an int, or an `InputError` that names the argument."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
+        raise InputError(f"{name}: got {count!r}; expected a whole number from 1 to {most}, the number of points")
+    return int(count)
+
+
 def _parsed(budget: str) -> int | float:
     budget = budget.strip()
     try:
@@ -148,20 +121,3 @@ def _parsed(budget: str) -> int | float:
         return float(budget) if "." in budget else int(budget)
     except ValueError:
         raise InputError(f"budget: got {budget!r}; expected a number of points such as 50, or a share such as 10%") from None
-
-
-def _positive(values: Values) -> Values:
-    """The scores with zero, and what lies below, replaced by the smallest positive score, at most 1e-20."""
-    positive = values[values > 0]
-    smallest = min(positive.min(), SMALLEST_ODDS) if len(positive) else 1.0
-    return np.where(values > 0, values, smallest)
-
-
-_LOG_ODDS: dict[str, Callable[[Values], Values]] = {
-    "proportional": lambda values: np.log(_positive(values)),
-    "inverse": lambda values: -np.log(_positive(values)),
-    "uniform": np.zeros_like,
-    "softmax": lambda values: values,
-    "inverse_softmax": lambda values: 1 / np.maximum(_positive(values), np.finfo(np.float64).tiny),
-}
-_DIRECTION = {"proportional": 1, "inverse": -1, "uniform": 0, "softmax": 1, "inverse_softmax": -1}

@@ -18,6 +18,7 @@ The target loss is then followed to second order along that step, since a step t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -91,7 +92,9 @@ def influence(
     return returned_like(values, candidates[0])
 
 
-def self_influence(head: SoftmaxHead, train: Points, correction: Correction = None, *, solver: Solver = "auto") -> ArrayLike:
+def self_influence(
+    head: SoftmaxHead, train: Points, correction: Correction = None, *, solver: Solver = "auto", penalty: float | None = None
+) -> ArrayLike:
     """Change of each training point's own loss per unit of its own weight: -g^T H^-1 g, never positive (paper 2, Eq. 1).
 
     The magnitude is the leave-one-out influence by which paper 2 scores points: how much the model would lose on the point without it.
@@ -104,6 +107,10 @@ def self_influence(head: SoftmaxHead, train: Points, correction: Correction = No
     correction
         None: the derivative. `leverage`: minus the rise of the point's own loss that refitting without the point (with its whole weight)
         brings, predicted by one exact Newton step.
+    penalty
+        The L2 strength lam in H. None: the objective's own, 1 / C, so that the result is the derivative it says. A number: another one,
+        as 2e-10 in paper 2's own code, which fits with a penalty and leaves it out of H. Then the magnitude is (exp(loss) - 1) x leverage
+        without shrinkage; it tells loss from leverage, and is no longer a derivative of the head that was fitted.
 
     Returns
     -------
@@ -111,9 +118,14 @@ def self_influence(head: SoftmaxHead, train: Points, correction: Correction = No
 
     Notes
     -----
-    n (k p)^2 operations after the factor, 2 n (k p)^2 with the correction; blockwise, so that no n x n or n x k p matrix is formed.
+    n (k p)^2 operations after the factor, 2 n (k p)^2 with the correction; blockwise, so that no n x n or n x k p matrix is formed. With
+    more features than points, p is the number of points + 1 (the dual form): the rest of the features' space matters to none of them.
     """
-    state = FittedHead.of(head, train, solver)
+    if penalty is not None:
+        _check_penalty(penalty, correction)
+    state = FittedHead.of(head, train, solver, spanned=True)
+    if penalty is not None:
+        state = state.with_penalty(penalty, solver)
     points = state.points
     if _checked_correction(correction):
         inverse = state.inverse()
@@ -129,7 +141,7 @@ def leverage(head: SoftmaxHead, train: Points) -> ArrayLike:
     The leverages sum to the effective number of parameters. Near 1 in any direction, the plain influence of the point is far too small, and
     `correction="leverage"` should be used. Cost: as `self_influence` with the correction.
     """
-    state = FittedHead.of(head, train, "exact")
+    state = FittedHead.of(head, train, "exact", spanned=True)
     inverse = state.inverse()
     parts = []
     for part in state.points.blocks(state.V.numel()):
@@ -143,6 +155,13 @@ def _checked_correction(correction: Correction) -> bool:
     if correction not in (None, "leverage"):
         raise InputError(f"correction: got {correction!r}; expected None or 'leverage'")
     return correction is not None
+
+
+def _check_penalty(penalty: float, correction: Correction) -> None:
+    if not 0 <= penalty < math.inf:
+        raise InputError(f"penalty: got {penalty}; expected a number that is not negative, such as 2e-10, or None for the head's own 1 / C")
+    if correction is not None:
+        raise InputError("penalty: the correction predicts refits with the head's own penalty; leave out penalty, or correction")
 
 
 def _terms(state: FittedHead, effect: Effect, candidates: Points, replaced: Points | None) -> list[tuple[PointSet, int]]:

@@ -1,0 +1,74 @@
+"""The options of the commands: the fields of `RunConfig`, and what every command has."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from augury.experiment import RunConfig
+
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
+TYPES = get_type_hints(RunConfig)
+WORDS = {int: "N", float: "X", bool: ""}
+DATA = ("data", "data_dir", "classes", "first", "size", "test", "test_share", "validation", "validation_share", "seed")
+MODEL = ("model", "weights", "epochs", "C", "device")
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel="Output")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="The result as JSON on standard output.", rich_help_panel="Output")]
+ScoresFile = Annotated[Path, typer.Argument(metavar="SCORES", help="The file that `augury score` wrote.")]
+
+
+def place(text: str) -> Any:  # noqa: ANN401  (typer gives its options no type)
+    """An option that takes a path to write to."""
+    return typer.Option(metavar="PATH", help=text, rich_help_panel="Output")
+
+
+Cache = Annotated[Path | None, place("Folder in which features are kept, by content, for later commands.")]
+
+
+def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command `command(config, ...)` the named fields of `RunConfig` as options, before its own."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
+            given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
+            given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in names}
+            command(RunConfig.read(**given), **options)
+
+        declared = inspect.signature(command, eval_str=True).parameters
+        own = [parameter.replace(kind=KEYWORD) for name, parameter in declared.items() if name != "config"]
+        parameters = [*(_parameter(SETTINGS[name]) for name in SETTINGS if name in names), *own]
+        required_first = sorted(parameters, key=lambda parameter: parameter.default is not parameter.empty)
+        wrapped.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]  # how Typer reads a command
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapped
+
+    return decorate
+
+
+def _parameter(setting: Field[Any]) -> inspect.Parameter:
+    """A field as an option; one that is on unless told otherwise becomes the switch that turns it off.
+
+    Values come in as texts, whatever they may be: `RunConfig` says more clearly than Typer what is wrong with one.
+    """
+    name, text, default = setting.name, setting.metadata["help"], setting.default
+    if default is MISSING:
+        return inspect.Parameter(name, KEYWORD, annotation=Annotated[str, typer.Argument(metavar=name.upper(), help=text)])
+    if default is True:
+        name, text, default = f"no_{name}", f"Do not {text[0].lower()}{text[1:]}", False
+    declared = TYPES[setting.name]
+    choices = get_args(declared) if get_origin(declared) is Literal else ()
+    if choices:
+        text = f"{text.removesuffix('.')}: {', '.join(choices)}."
+    word = "NAME" if choices else next((word for kind, word in WORDS.items() if kind in (declared, *get_args(declared))), "TEXT")
+    option = typer.Option(f"--{name.replace('_', '-')}", metavar=word, help=text, rich_help_panel=setting.metadata["panel"])
+    kind: Any = bool if default is False else str | None
+    return inspect.Parameter(name, KEYWORD, default=default, annotation=Annotated[kind, option])

@@ -1,0 +1,65 @@
+"""What the commands say on standard output: lines and tables for people, or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from augury import report as reports
+from augury.evaluation import Curve
+from augury.experiment import Run
+
+
+def answer(result: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    """A result in one line, or as JSON."""
+    typer.echo(json.dumps(result, indent=2) if as_json else line)
+
+
+def tell(found: Run, *, as_json: bool) -> None:
+    """The result of a run: a readable summary, or JSON."""
+    if as_json:
+        typer.echo(json.dumps(_result(found), indent=2))
+        return
+    if found.curve is not None:
+        rows = [list(row) for row in reports.summary_rows(found.curve, found.ordering)]
+        title = f"accuracy on the {found.curve.cause['test']} test set"
+        print_table(title, ["policy", "budget", "accuracy", "share of gain"], rows)
+        Console(highlight=False).print(reports.headline(found.curve, found.ordering), markup=False)
+    selection = f"{found.folder / 'selection.parquet'} ({len(found.ordering.selected)} of {len(found.ordering)} points)"
+    for name, place in (("selection", selection), ("copies", found.copies), ("report", found.report)):
+        if place is not None:
+            typer.echo(f"{name + ':':<10} {place}")
+
+
+def _result(found: Run) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "folder": str(found.folder),
+        "points": len(found.ordering),
+        "selected": found.ordering.selected.tolist(),
+        "copies": None if found.copies is None else str(found.copies),
+    }
+    if found.curve is None:
+        return result
+    return result | {"report": str(found.report), "headline": reports.headline(found.curve, found.ordering), **measured(found.curve)}
+
+
+def measured(curve: Curve) -> dict[str, Any]:
+    """A curve as JSON has it."""
+    summary = json.loads(curve.summary().to_json(orient="records", double_precision=15))
+    return {"none": curve.none, "full": curve.full, "points": curve.points, "curve": summary}
+
+
+def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table for people; what is missing stays empty."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*("" if pd.isna(value) else str(value) for value in row))
+    Console().print(table)

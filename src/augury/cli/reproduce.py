@@ -1,0 +1,72 @@
+"""`augury reproduce`: a paper's experiments, whole, by one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from augury.cli.options import SETTINGS, Json, Quiet, place
+from augury.cli.output import answer
+from augury.errors import InputError
+from augury.experiment import RunConfig
+from augury.experiment.checks import names
+from augury.experiment.subsampling import NAMES, POLICIES, SCORES, own_task, paper_task, reproduce_subsampling
+from augury.progress import silenced
+
+reproduce = typer.Typer(help="Repeat a paper's experiments: measure, store, compare.", no_args_is_help=True)
+
+
+def _choice(text: str, metavar: str = "NAMES", panel: str = "Sweep") -> Any:  # noqa: ANN401  (typer gives its options no type)
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel)
+
+
+def _own(name: str, before: str = "") -> Any:  # noqa: ANN401  (likewise)
+    return _choice(before + SETTINGS[name].metadata["help"], "TEXT", "Own data")
+
+
+@reproduce.callback()
+def _papers() -> None:
+    """Repeat a paper's experiments: measure, store, compare."""
+
+
+@reproduce.command()
+def subsampling(
+    *,
+    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(NAMES)}.")] = ",".join(NAMES),
+    features: Annotated[
+        str | None, _choice("Networks whose features count, with commas: lenet, lenet-retrained, resnet20-noaug, norbnet, norbnet1152, ...")
+    ] = None,
+    score: Annotated[str, _choice(f"Scores, with commas: {', '.join(SCORES)}.")] = ",".join(SCORES),
+    policy: Annotated[str, _choice(f"Policies, with commas: {', '.join(POLICIES)}.")] = ",".join(POLICIES),
+    preset: Annotated[str, _choice("Whom to follow where they differ: code or paper.", "NAME")] = "code",
+    c: Annotated[str | None, typer.Option("--C", metavar="NAME", help="The head's C: 1, or cv.", rich_help_panel="Sweep")] = None,
+    seeds: Annotated[str, _choice("Draws of each policy that has chance in it.", "N")] = "5",
+    jobs: Annotated[str, _choice("Processes, -1 for one a core; no result depends on it.", "N")] = "1",
+    data: Annotated[str | None, _own("data", "Other data instead of the paper's tasks. ")] = None,
+    transform: Annotated[str | None, _own("transform")] = None,
+    classes: Annotated[str | None, _own("classes")] = None,
+    first: Annotated[str | None, _own("first")] = None,
+    test: Annotated[str | None, _own("test")] = None,
+    model: Annotated[str | None, _own("model")] = None,
+    weights: Annotated[str | None, _own("weights")] = None,
+    data_dir: Annotated[str | None, _choice(SETTINGS["data_dir"].metadata["help"], "TEXT", "Output")] = None,
+    out: Annotated[Path, place("The sweep's folder; what is measured there is not measured again.")] = Path("experiments/subsampling"),
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """*Efficient Augmentation via Data Subsampling*: every policy on every task, tables and figures beside the paper's."""
+    checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
+    given = {"transform": transform, "classes": classes, "first": first, "test": test, "model": model, "weights": weights}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if data is None and chosen:
+        raise InputError(f"{min(chosen)}: belongs to data of your own; give --data, or leave it out")
+    if data is not None:
+        tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen), C=c or "1")]
+    else:
+        variants = (None,) if features is None else names(features)
+        tasks = [paper_task(name, features=one, preset=preset, C=c, data_dir=data_dir) for name in names(task) for one in variants]
+    with silenced(quiet):
+        report = reproduce_subsampling(tasks, out=out, scores=names(score), policies=names(policy), seeds=checked.seeds, jobs=checked.jobs)
+    answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)

@@ -1,0 +1,69 @@
+"""Whether copies should weigh more than originals: asked of the head on a sample of all copies, before any is chosen.
+
+A chosen copy stands for those that were not chosen. Where the head's penalty holds it back, a few copies of weight 1 cannot move it as far
+as all of them would, and weighing them more does what a weaker penalty would do. Where the head fits freely, or where copies bring nothing,
+it only overfits. Full augmentation tells the two apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from augury.copies.growing import GrowingFit
+from augury.copies.leftout import left_out
+from augury.copies.pool import CopyPool
+from augury.copies.target import Reading, Target
+from augury.curvature import FittedHead
+
+HEAVY = 8.0  # what a copy counts for where weighing pays
+WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which it is asked whether weighing pays
+FALL = 0.02  # share by which the loss must fall further
+ROUNDS = 6  # refits of two steps each: more than any head has needed
+STILL = 1e-3  # relative change of the loss below which the head counts as refitted
+
+
+def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
+    """`HEAVY` if weighing all copies so lowers the target's loss below that of full augmentation, and that is worth something; else 1.
+
+    Asked on as many copies as there are training points, drawn with a fixed seed, which stand for all. Without a target the training
+    points and these copies are one, each scored without itself (`left_out`).
+    """
+    sample = _sample(pool)
+    stands_for = len(pool) / len(sample)
+    fit = GrowingFit(state, len(sample))
+    none = _reading(fit, state, sample, target, 0.0, stands_for)
+    fit.add(sample.take(torch.arange(len(sample))), stands_for)
+    full = _refitted(fit, state, sample, target, stands_for, stands_for)
+    if full.accuracy - none.accuracy < WORTHWHILE:
+        return 1.0
+    fit.weigh(HEAVY * stands_for)
+    heavy = _refitted(fit, state, sample, target, HEAVY * stands_for, stands_for)
+    return HEAVY if heavy.loss < (1 - FALL) * full.loss else 1.0
+
+
+def _sample(pool: CopyPool) -> CopyPool:
+    rows = np.sort(np.random.default_rng(0).permutation(len(pool))[: pool.sources])
+    points = replace(pool.points, features=pool.points.features[rows], labels=pool.points.labels[rows], weights=pool.points.weights[rows])
+    return CopyPool(points, pool.point[rows], pool.copy[rows], pool.sources)
+
+
+def _refitted(fit: GrowingFit, state: FittedHead, pool: CopyPool, target: Target | None, weight: float, stands_for: float) -> Reading:
+    """The target once the head has settled."""
+    value = np.inf
+    for _ in range(ROUNDS):
+        fit.refit()
+        previous, value = value, fit.value
+        if previous - value < STILL * abs(value):
+            break
+    return _reading(fit, state, pool, target, weight, stands_for)
+
+
+def _reading(fit: GrowingFit, state: FittedHead, pool: CopyPool, target: Target | None, weight: float, stands_for: float) -> Reading:
+    if target is not None:
+        return target.read(fit.V)
+    own = Target((state.points, replace(pool.points, weights=pool.points.weights * stands_for)))
+    joined = fit.V.new_full((len(pool),), weight)
+    return own.read(fit.V, left_out(fit, state.points, pool, joined))

@@ -1,0 +1,9 @@
+"""Hessians at a fitted head and of whole networks: what a weight on one point does to the parameters is a solve with them."""
+
+from __future__ import annotations
+
+from augury.curvature.fitted import FittedHead, Solver, head_curvature
+from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature
+from augury.curvature.points import Points, PointSet
+
+__all__ = ["Curvature", "ExactCurvature", "FittedHead", "IterativeCurvature", "PointSet", "Points", "Solver", "head_curvature"]

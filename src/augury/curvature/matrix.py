@@ -1,0 +1,87 @@
+"""A symmetric positive definite matrix that can be multiplied by and solved with: by its factor, or by its products alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augury.errors import InputError
+from augury.solvers import conjugate_gradients
+
+
+@runtime_checkable
+class Curvature(Protocol):
+    """A symmetric positive definite Hessian H; vectors are rows, flattened like V (see `augury.softmax`)."""
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row."""
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g for each row g: never negative."""
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """H^-1 as a matrix, where it fits in memory."""
+
+
+@dataclass(frozen=True)
+class ExactCurvature:
+    """H with its Cholesky factor L: `size`^2 numbers, a factorisation of `size`^3 / 3 operations, and `size`^2 a solve."""
+
+    hessian: Float[Tensor, "size size"]
+    factor: Float[Tensor, "size size"]
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+        return rows @ self.hessian
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row."""
+        return torch.cholesky_solve(rows.T, self.factor).T
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g = |L^-1 g|^2 for each row g."""
+        whitened: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False)
+        return whitened.square().sum(0)
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """H^-1 as a matrix."""
+        return torch.cholesky_inverse(self.factor)
+
+
+@dataclass(frozen=True)
+class IterativeCurvature:
+    """H known by its products alone: conjugate gradients to the relative residual `tol`, memory of a few vectors."""
+
+    multiply: Callable[[Tensor], Tensor]
+    diagonal: Float[Tensor, " size"]
+    tol: float = 1e-12
+
+    def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H times each row."""
+        return self.multiply(rows)
+
+    def solve(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
+        """H^-1 times each row; an `InputError` if conjugate gradients do not get there."""
+        found = conjugate_gradients(self.multiply, rows, self.diagonal, tol=self.tol, max_iter=10 * rows.shape[1])
+        if not found.converged:
+            raise InputError(
+                f"solver: conjugate gradients stopped at the relative residual {found.residual:.1e} after {found.iterations} steps; the "
+                "Hessian is close to singular: lower C, leave out constant or duplicated features, or use solver='exact'"
+            )
+        return found.solution
+
+    def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
+        """g^T H^-1 g for each row g."""
+        return (rows * self.solve(rows)).sum(1)
+
+    def inverse(self) -> Float[Tensor, "size size"]:
+        """Refused: the matrix is not formed because it would not fit."""
+        raise InputError("solver: the correction needs the inverse Hessian as a matrix; use solver='exact'")
