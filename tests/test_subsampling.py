@@ -23,6 +23,11 @@ POINTS = 60
 FEW = {"scores": ["influence", "support"], "policies": ["baseline", "random_proportional", "vsv"], "seeds": 2}
 
 
+def sweep(task: Task, folder: Path, *, scores: list[str], policies: list[str], seeds: int, jobs: int = 1) -> None:
+    """Measure and store, without drawing a report."""
+    Sweep(folder).measure([task], cells(scores, policies, seeds), jobs)
+
+
 def digits_task(**settings: object) -> Task:
     """Threes and eights of the embedded digits, two shifts... as small as a sweep can be."""
     config = {"data": "digits", "classes": "3,8", "first": POINTS, "epochs": 2, "transform": "flip"} | settings
@@ -33,7 +38,7 @@ def digits_task(**settings: object) -> Task:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small sweep that ran through at once."""
     folder = tmp_path_factory.mktemp("sweep")
-    reproduce_subsampling([digits_task()], out=folder, **FEW)
+    sweep(digits_task(), folder, **FEW)
     return folder
 
 
@@ -122,7 +127,7 @@ def test_a_cell_is_a_trial_with_the_settings_of_its_task(swept: Path) -> None:
 def test_what_is_stored_is_not_measured_again(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(swept)
     monkeypatch.setattr(sweep_module, "trial", lambda *_, **__: pytest.fail("measured again"))
-    reproduce_subsampling([digits_task()], out=swept, **FEW)
+    sweep(digits_task(), swept, **FEW)
     assert stored(swept) == before
 
 
@@ -143,22 +148,21 @@ def test_a_sweep_killed_twice_ends_with_the_same_bytes(swept: Path, tmp_path: Pa
         with monkeypatch.context() as patch:
             patch.setattr(sweep_module, "_measured", failing_after(count, sweep_module._measured))
             with pytest.raises(KeyboardInterrupt):
-                reproduce_subsampling([digits_task()], out=tmp_path, **FEW)
+                sweep(digits_task(), tmp_path, **FEW)
     assert len(Sweep(tmp_path).curves.names(digits_task().group)) == 3 + 4
-    reproduce_subsampling([digits_task()], out=tmp_path, **FEW)
+    sweep(digits_task(), tmp_path, **FEW)
     assert stored(tmp_path) == stored(swept)
 
 
 def test_the_number_of_processes_changes_no_byte(swept: Path, tmp_path: Path) -> None:
-    reproduce_subsampling([digits_task()], out=tmp_path, jobs=2, **FEW)
+    sweep(digits_task(), tmp_path, jobs=2, **FEW)
     assert stored(tmp_path) == stored(swept)
 
 
 def test_all_policies_run_on_several_classes_with_cross_validated_c(tmp_path: Path) -> None:
     task = own_task(RunConfig.read(data="digits", classes="1,3,8", first=80, epochs=2, transform="flip"), features="tiny", C="cv")
     assert Sweep(tmp_path).of(task).grid == C_GRID
-    reproduce_subsampling(
-        [task], out=tmp_path, scores=list(SCORES), policies=["baseline", "deterministic_proportional", "clustered", "dpp", "vsv"], seeds=1
+    sweep(task, tmp_path, scores=list(SCORES), policies=["baseline", "deterministic_proportional", "clustered", "dpp", "vsv"], seeds=1
     )
     found = Sweep(tmp_path).curves.read()
     assert found["accuracy"].between(0, 1).all()
@@ -211,7 +215,7 @@ def test_full_augmentation_is_trained_once_for_all_policies_of_a_seed(retrained:
 def test_a_retrained_sweep_runs(tmp_path: Path) -> None:
     config = RunConfig.read(data="digits", classes="3,8", first=POINTS, epochs=1, transform="flip")
     task = own_task(config, features="tiny-retrained")
-    reproduce_subsampling([task], out=tmp_path, scores=["loss"], policies=["baseline", "random_proportional"], seeds=1)
+    sweep(task, tmp_path, scores=["loss"], policies=["baseline", "random_proportional"], seeds=1)
     found = Sweep(tmp_path).curves.read()
     assert set(found["features"]) == {"tiny-retrained"}
     assert len(found.groupby("cell")) == 5

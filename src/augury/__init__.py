@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from augury.data import load as load
     from augury.errors import InputError as InputError
     from augury.evaluation import Curve as Curve
+    from augury.evaluation import Draw as Draw
     from augury.evaluation import measure as measure
     from augury.experiment import Run as Run
     from augury.experiment import RunConfig as RunConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from augury.head import SoftmaxHead as SoftmaxHead
     from augury.influence import influence as influence
     from augury.influence import leverage as leverage
+    from augury.influence import network_influence as network_influence
     from augury.influence import self_influence as self_influence
     from augury.model import Model as Model
     from augury.model import features as features
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from augury.scores import score as score
     from augury.selection import Ordering as Ordering
     from augury.selection import rank as rank
+    from augury.selection import sample_k_dpp as sample_k_dpp
+    from augury.selection import stratify as stratify
     from augury.transforms import Compose as Compose
     from augury.transforms import Crop as Crop
     from augury.transforms import Custom as Custom
@@ -45,14 +49,14 @@ _HOMES = {
     "augmentation": ("CopiedFeatures", "augment"),
     "data": ("Examples", "from_arrays", "load"),
     "errors": ("InputError",),
-    "evaluation": ("Curve", "measure"),
+    "evaluation": ("Curve", "Draw", "measure"),
     "experiment": ("Run", "RunConfig", "run"),
     "head": ("SoftmaxHead",),
-    "influence": ("influence", "leverage", "self_influence"),
+    "influence": ("influence", "leverage", "network_influence", "self_influence"),
     "model": ("Model", "features"),
     "report": ("write_report",),
     "scores": ("Scores", "score"),
-    "selection": ("Ordering", "rank"),
+    "selection": ("Ordering", "rank", "sample_k_dpp", "stratify"),
     "transforms": ("Compose", "Crop", "Custom", "Flip", "Rotate", "Translate", "Union"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -15,6 +15,7 @@ from augury.cli.reproduce import reproduce
 from augury.experiment import RunConfig, augment_data, curve_data, score_data
 from augury.experiment import run as run_all
 from augury.progress import silenced
+from augury.report.subsampling import write_sweep_report
 from augury.scores import Scores
 from augury.selection import Ordering, rank
 
@@ -147,6 +148,7 @@ def curve(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]) -> None:
-    """Write the report page of a run folder anew, from the results in it."""
-    typer.echo(f"report: {reports.write_report(folder)}")
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a reproduced paper.")]) -> None:
+    """Write the report of a folder anew, from the results in it."""
+    write = write_sweep_report if (folder / "settings").is_dir() else reports.write_report
+    typer.echo(f"report: {write(folder)}")

@@ -9,7 +9,7 @@ What is left beyond the predicted optimum is ordered, too: the least harmful fir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -33,7 +33,9 @@ from augury.progress import track
 from augury.selection import budget_size
 
 GROWTH = 0.5  # a round takes this part of what has been chosen before,
-FIRST = 0.002  # and at least this part of all copies
+FIRST = 0.001  # and at least this part of all copies
+LEAST = 2  # or so many,
+LARGEST = 1.0
 STEPS = 4  # in which a round is taken, with a Newton step of the head after each
 SHORTLIST = 4  # how many times a round's size is looked at in these steps
 
@@ -45,8 +47,8 @@ def choose_copies(
     target: Points | Literal["self", "folds"] | None = None,
     budget: float | int | str | None = None,  # noqa: PYI041  (checked at run time, where 1 is no float)
     *,
-    weight: float | Literal["auto"] = "auto",
-    growth: float = GROWTH,
+    weight: float | int | Literal["auto"] = "auto",  # noqa: PYI041  (checked at run time, where 1 is no float)
+    growth: float | int = GROWTH,  # noqa: PYI041  (checked at run time, where 1 is no float)
     steps: int = STEPS,
 ) -> CopyOrdering:
     """Order all copies, the one whose addition most lowers the target's mean loss first, each in view of those before it.
@@ -100,7 +102,7 @@ def choose_copies(
     given = isinstance(target, tuple)
     most = heaviest(state, pool, aim if given else None) if weight == "auto" else _checked_weight(weight)
     race = _Race(state, pool, aim, most, folds=not given and target == "folds")
-    for count in track(_rounds(len(pool), growth), "choosing copies"):
+    for count in track(race.rounds(growth), "choosing copies"):
         race.take(count, steps)
     cause = {"target": "points" if given else target or "self", "C": float(head.C), "growth": growth, "steps": steps}
     return race.ordering(size, cause)
@@ -135,28 +137,34 @@ class _Race:
             self.moved, self.renewed = left_out(self.fit, self.state.points, self.pool, joined), self.size
         return self.target.read(self.fit.V, self.moved)
 
+    def rounds(self, growth: float | int) -> Iterator[int]:  # noqa: PYI041  (checked at run time, where 1 is no float)
+        """How many copies the next round may take, until none is left."""
+        least = max(LEAST, round(FIRST * len(self.pool)))
+        while left := len(self.pool) - self.size:
+            yield min(left, max(least, min(round(growth * self.size), round(LARGEST * len(self.pool)))))
+
     def take(self, count: int, steps: int) -> None:
-        """One round: choose so many copies, let them join, refit."""
+        """One round: choose so many copies, or fewer if no others of those listed help any more; let them join, and refit."""
         reading = self.read()
         self.curve.append((self.size, reading))
         s = self.fit.curvature.solve(reading.gradient.reshape(1, -1)).reshape(self.fit.V.shape)
         worth = influences(self.pool.points, self.fit.V, s, self.fit.basis).masked_fill(~self.open, torch.inf)
-        listed = SHORTLIST * count
-        if steps == 1 or count < 2 or 2 * listed >= int(self.open.sum()):
+        if steps == 1 or count == int(self.open.sum()):
             picked = torch.argsort(worth, stable=True)[:count]
             values = worth[picked]
         else:
+            listed = min(SHORTLIST * count, int(self.open.sum()))
             picked, values = self._in_steps(torch.topk(worth, listed, largest=False).indices.sort().values, s, count, steps)
         self.open[picked] = False
         self.chosen.append(as_numpy(picked))
         self.worth.append(as_numpy(values))
-        self.fit.add(self.pool.take(picked), self.heavy(self.size + count))
+        self.fit.add(self.pool.take(picked), self.heavy(self.size + len(picked)))
         self.fit.refit()
 
     def _in_steps(
         self, listed: Int[Tensor, " listed"], s: Float[Tensor, "directions params"], count: int, steps: int
     ) -> tuple[Int[Tensor, " picked"], Float[Tensor, " picked"]]:
-        """Take `count` of the listed candidates in steps, the head moving by a Newton step after each."""
+        """Take up to `count` of the listed candidates in steps, the head moving by a Newton step after each, while they still help."""
         V, curvature, points = self.fit.V, self.fit.curvature, self.pool.take(listed)
         taken = torch.zeros_like(listed, dtype=torch.bool)
         order: list[Tensor] = []
@@ -170,6 +178,13 @@ class _Race:
                 s = curvature.solve(self.target.read(V, self.moved).gradient.reshape(1, -1)).reshape(V.shape)
             worth = influences(points, V, s, self.fit.basis).masked_fill(taken, torch.inf)
             best = torch.argsort(worth, stable=True)[:number]
+            helpful = worth[best] < 0
+            if not order:
+                still = bool(helpful.any())
+            elif still:
+                best = best[helpful]
+                if not len(best):
+                    break
             taken[best] = True
             order.append(best)
             values.append(worth[best])
@@ -202,28 +217,19 @@ def _aim(target: Points | str | None, state: FittedHead, pool: CopyPool) -> Targ
     return Target((state.points, pool.points))
 
 
-def _rounds(copies: int, growth: float) -> list[int]:
-    """How many copies each round takes: a part of those before it, at least `FIRST` of all."""
-    least, sizes, total = max(1, round(FIRST * copies)), [], 0
-    while total < copies:
-        sizes.append(min(copies - total, max(least, round(growth * total))))
-        total += sizes[-1]
-    return sizes
-
-
 def _shares(count: int, steps: int) -> list[int]:
     """`count` in `steps` parts, as equal as they can be, the larger first; fewer parts where there is not one for each."""
     parts = min(count, steps)
     return [count // parts + (i < count % parts) for i in range(parts)]
 
 
-def _checked_weight(weight: float | str) -> float:
-    if isinstance(weight, bool | str) or not 1 <= weight < np.inf:
+def _checked_weight(weight: object) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 1 <= weight < np.inf:
         raise InputError(f"weight: got {weight!r}; expected 'auto', 1 (each copy counts as one) or more")
     return float(weight)
 
 
-def _check(growth: float, steps: int) -> None:
+def _check(growth: float | int, steps: int) -> None:  # noqa: PYI041  (checked at run time, where 1 is no float)
     if not 0 < growth < np.inf:
         raise InputError(f"growth: got {growth}; expected a positive number, such as {GROWTH}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:

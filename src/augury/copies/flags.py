@@ -58,7 +58,8 @@ class CopyFlags:
     @property
     def flagged(self) -> Bool[np.ndarray, " copies"]:
         """Harmful or disputed."""
-        return self.harmful | self.disputed
+        found: Bool[np.ndarray, " copies"] = np.logical_or(self.harmful, self.disputed)
+        return found
 
     def to_frame(self) -> pd.DataFrame:
         """One row a flagged copy, the most harmful first: candidate, point, copy, influence, disagreement, harmful, disputed."""
@@ -73,7 +74,7 @@ def flag_copies(
     copies: Candidates,
     target: Points | None = None,
     *,
-    harm: float = HARM,
+    harm: float | int = HARM,  # noqa: PYI041  (checked at run time, where 1 is no float)
     neighbours: int = NEIGHBOURS,
 ) -> CopyFlags:
     """Find the copies whose label a person should check: strongly harmful ones, and those that lie among originals of other labels.

@@ -14,8 +14,9 @@ from augury.head import ARMIJO, DENSE_PARAMS, FLOOR
 from augury.softmax import SoftmaxProblem
 from augury.solvers import NotPositiveDefiniteError, cholesky
 
-STEPS = 2  # a Newton step, and one more with the same factor
-RESOLVED = 1e-9  # of the objective: a step that promises less is not taken
+FACTORS = 6  # most Hessians a refit computes
+STEPS = 2  # taken with each: a Newton step, and one more
+SETTLED = 2e-4  # nats a point by which, about, the objective may stay above its minimum
 CG_TOL = 1e-6  # relative residual of the solves for heads too large for a factor
 
 
@@ -88,21 +89,28 @@ class GrowingFit:
         """The sum of some points' losses, as a problem: without a penalty, what these points add to gradient and Hessian."""
         return SoftmaxProblem(points.features, points.labels, points.weights, len(self.basis), penalty)
 
-    def refit(self, steps: int = STEPS) -> None:
-        """Move V towards the minimum: Newton steps with one factor, each shortened until the objective falls."""
+    def refit(self) -> None:
+        """Move V to the minimum, up to `SETTLED`: Newton steps, each followed by one with the same factor."""
         points = self.joined
-        self.curvature = curvature_at(self.problem(points, self._penalty), self.V)
+        settled = SETTLED * self.size
         self.value, gradient = self._objective(points, self.V)
-        for _ in range(steps):
-            step = self.curvature.solve(gradient.reshape(1, -1)).reshape(self.V.shape)
-            decrease = float((gradient * step).sum())
-            if decrease <= RESOLVED * max(1.0, abs(self.value)):
-                return
-            length, found = 1.0, self._objective(points, self.V - step)
-            while found[0] > self.value - ARMIJO * length * decrease and length > FLOOR:
-                length /= 2
-                found = self._objective(points, self.V - length * step)
-            self.V, (self.value, gradient) = self.V - length * step, found
+        for _ in range(FACTORS):
+            self.curvature = curvature_at(self.problem(points, self._penalty), self.V)
+            for _ in range(STEPS):
+                step = self.curvature.solve(gradient.reshape(1, -1)).reshape(self.V.shape)
+                decrease = float((gradient * step).sum())
+                if decrease <= settled:
+                    return
+                gradient = self._descend(points, step, decrease)
+
+    def _descend(self, points: PointSet, step: Float[Tensor, "directions params"], decrease: float) -> Float[Tensor, "directions params"]:
+        """Take the step, shortened until it brings a share of the decrease that its slope promises; the gradient where it ends."""
+        length, found = 1.0, self._objective(points, self.V - step)
+        while found[0] > self.value - ARMIJO * length * decrease and length > FLOOR:
+            length /= 2
+            found = self._objective(points, self.V - length * step)
+        self.V, self.value = self.V - length * step, found[0]
+        return found[1]
 
     def _objective(self, points: PointSet, V: Float[Tensor, "directions params"]) -> tuple[float, Float[Tensor, "directions params"]]:
         """J and its gradient at V, in one pass."""

@@ -105,7 +105,7 @@ class CopyOrdering:
         values = {name: np.interp(at, self.budgets, getattr(self, name)) for name in ("loss", "accuracy")}
         return pd.DataFrame({"budget": at, **values, "weight": [self.weight_at(int(b)) for b in at]})
 
-    def recommended(self, price: float = 0.0) -> int:
+    def recommended(self, price: float | int = 0.0) -> int:  # noqa: PYI041  (checked at run time, where 1 is no float)
         """The number of copies beyond which one more is predicted to lower the target's mean loss by less than `price` nats: perhaps 0.
 
         It minimises predicted loss + price x copies over all budgets; with price 0 it is the predicted optimum, after which copies harm.

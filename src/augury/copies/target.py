@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def _right(z: Tensor, labels: Tensor, basis: Tensor) -> Float[Tensor, " points"]
     return (highest == labels).to(z)
 
 
-def class_weighted(X: ArrayLike, y: ArrayLike, weights: Mapping[object, float] | None = None) -> WeightedPoints:
+def class_weighted(X: ArrayLike, y: ArrayLike, weights: Mapping[Any, float | int] | None = None) -> WeightedPoints:
     """A target in which each class counts for the same, or for its share of `weights` (by label), however many points it has.
 
     Returns
@@ -81,7 +81,13 @@ def class_weighted(X: ArrayLike, y: ArrayLike, weights: Mapping[object, float] |
     return X, y, (share / share.sum() * len(labels) / counts)[codes]
 
 
-def worst_group(head: SoftmaxHead, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, temperature: float = 0.0) -> WeightedPoints:
+def worst_group(
+    head: SoftmaxHead,
+    X: ArrayLike,
+    y: ArrayLike,
+    groups: ArrayLike | None = None,
+    temperature: float | int = 0.0,  # noqa: PYI041  (checked at run time, where 1 is no float)
+) -> WeightedPoints:
     """A target in which the group counts most on which the head now does worst.
 
     Group g has the total weight exp(loss_g / temperature) / sum_h exp(loss_h / temperature), loss_g being its mean loss in nats: the update

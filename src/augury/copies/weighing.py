@@ -16,7 +16,7 @@ from augury.copies.growing import GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.pool import CopyPool
 from augury.copies.target import Reading, Target
-from augury.curvature import FittedHead
+from augury.curvature import ExactCurvature, FittedHead
 
 HEAVY = 8.0  # what a copy counts for where weighing pays
 WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which it is asked whether weighing pays
@@ -29,8 +29,10 @@ def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
     """`HEAVY` if weighing all copies so lowers the target's loss below that of full augmentation, and that is worth something; else 1.
 
     Asked on as many copies as there are training points, drawn with a fixed seed, which stand for all. Without a target the training
-    points and these copies are one, each scored without itself (`left_out`).
+    points and these copies are one, each scored without itself (`left_out`); a head too large for that gets 1.
     """
+    if target is None and not isinstance(state.curvature, ExactCurvature):
+        return 1.0
     sample = _sample(pool)
     stands_for = len(pool) / len(sample)
     fit = GrowingFit(state, len(sample))

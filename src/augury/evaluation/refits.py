@@ -29,8 +29,8 @@ class Refits:
     head
         What to fit; a clone of it is.
     grid
-        Values of C among which each fit chooses the one with the best mean (weighted) accuracy over `folds` stratified folds, the smallest of the
-        best. The copies of a point are in its fold, so that no fold is tested on copies of points that it was fitted to. Empty: the
+        Values of C among which each fit chooses the one with the best mean (weighted) accuracy over `folds` stratified folds, the smallest
+        of the best. The copies of a point are in its fold, so that no fold is tested on copies of points that it was fitted to. Empty: the
         head's own C.
     folds
         How many.

@@ -214,9 +214,9 @@ class Pipeline:
             chosen = self.ordering.selected[:GALLERY_COPIES]
             images = self.splits.train.select
             copies = self.transform.copies(images(chosen).images)
-            arrays: dict[str, Any] = {"chosen_copies": _as_bytes(copies), "copy_names": np.array(self.transform.names)}
+            arrays: dict[str, Any] = {"chosen_copies": as_bytes(copies), "copy_names": np.array(self.transform.names)}
             for name, indices in (("highest", order[:GALLERY_POINTS]), ("lowest", order[::-1][:GALLERY_POINTS]), ("chosen", chosen)):
-                arrays |= {name: indices, f"{name}_images": _as_bytes(images(indices).images)}
+                arrays |= {name: indices, f"{name}_images": as_bytes(images(indices).images)}
             write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
         return path
 
@@ -234,5 +234,6 @@ def _batch(points: int) -> int:
     return min(512, math.ceil(points / 2))
 
 
-def _as_bytes(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def as_bytes(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Images in [0, 1] as bytes; bytes stay as they are."""
     return images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)

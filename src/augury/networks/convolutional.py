@@ -57,7 +57,7 @@ def tiny(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
 
 
 def norbnet(channels: int, height: int, width: int, classes: int, places: int = 1) -> nn.Sequential:  # noqa: ARG001  (pooling takes any size)
-    """Four convolutions of stride 2 with batch norm, 16 to 128 channels, then the means over `places` x `places` parts: 128 features each."""
+    """Four convolutions of stride 2 with batch norm, 16 to 128 channels, then means over `places` x `places` parts, 128 features each."""
     widths = (channels, 16, 32, 64, 128)
     kernels = (5, 3, 3, 3)
     layers: list[nn.Module] = []

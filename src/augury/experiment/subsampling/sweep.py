@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 
 from augury.cells import Cells
 from augury.evaluation import HeldOut, one_thread, rescored, trial
+from augury.experiment.pipeline import as_bytes
 from augury.experiment.subsampling.policies import Cell, cells
 from augury.experiment.subsampling.settings import SCORED, Settings
 from augury.experiment.subsampling.tasks import Task
@@ -124,7 +125,7 @@ def _baselines(settings: Settings) -> tuple[dict[str, Any], pd.DataFrame]:
 
 def _pictures(settings: Settings) -> dict[str, npt.NDArray[np.uint8]]:
     """The points with the highest (good) and the lowest (bad) scores."""
-    images = settings.pipeline.splits.train.images
+    images = as_bytes(settings.pipeline.splits.train.images)
     found: dict[str, npt.NDArray[np.uint8]] = {}
     for method in SCORED:
         order = np.argsort(-settings.scores(method).values, kind="stable")

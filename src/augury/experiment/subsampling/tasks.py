@@ -102,16 +102,23 @@ def paper_task(
         raise InputError(f"preset: got {preset!r}; expected code or paper")
     _check_C(C)
     data, transform = name.split("-")
+    shown = name if first == POINTS else f"{name}-{first}"
     config = RunConfig(
         data=data, classes=CLASSES[data], first=first, transform=TRANSFORMS[preset][transform][data], data_dir=data_dir, curve=False
     )
-    return Task(name, config, features or FEATURES[data], preset, C or ("1" if preset == "code" else "cv"))
+    return Task(shown, config, features or FEATURES[data], preset, C or ("1" if preset == "code" else "cv"))
 
 
 def own_task(config: RunConfig, *, features: str | None = None, C: str = "1") -> Task:
     """A task on any data: the configuration's points, test set and transform. With the preset `code`, C aside."""
     _check_C(C)
-    name = f"{config.data.rstrip('/').rsplit('/', 1)[-1]}-{config.transform}".translate(str.maketrans("/:,+ ", "_____"))
+    parts = [
+        config.data.rstrip("/").rsplit("/", 1)[-1],
+        config.transform,
+        *(config.classes or ()),
+        *([] if config.first is None else [config.first]),
+    ]
+    name = "-".join(map(str, parts)).translate(str.maketrans("/:,+ ", "_____"))
     return Task(name, replace(config, curve=False), features or config.model, "code", C)
 
 

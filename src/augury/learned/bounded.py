@@ -1,0 +1,198 @@
+"""A transformation that needs no training: familiar changes, each within a bound."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.interpolate import BSpline
+from torch import Tensor
+
+from augury.errors import InputError
+from augury.learned.transformation import Fields, WarpingTransformation
+from augury.transforms.border import Real
+
+DEGREE = 3  # of the flow's splines
+GREY = (0.299, 0.587, 0.114)  # a colour's brightness (Rec. 601)
+LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 180}
+
+
+class BoundedTransformation(WarpingTransformation):
+    """Scales, shears, turns, shifts and bends, then changes contrast and brightness, and for RGB images saturation and hue.
+
+    Each component of tau drives one of them, and reaches its bound at -1 and 1; tau = 0 is exactly the identity. A bound of 0 leaves
+    the change out, and its components of tau with it; `names` tells which there are.
+
+    Parameters
+    ----------
+    channels, height, width
+        The images' shape.
+    rotation
+        In degrees; a positive tau turns counter-clockwise as displayed.
+    scale
+        tau = 1 enlarges what is shown by the factor 1 + scale, tau = -1 reduces it by the same.
+    shear
+        In degrees: how far upright lines lean; a positive tau leans their upper ends to the right.
+    shift
+        As a share of the image's width and height; positive taus shift to the right and down.
+    flow
+        The largest displacement by a smooth flow, along each axis, as a share of the image's shorter side: a cubic B-spline over
+        `control` x `control` points, each of which has two components of tau.
+    control
+        At least 4.
+    brightness
+        What is added to every pixel.
+    contrast
+        The share by which distances from middle grey grow (or shrink, for a negative tau).
+    saturation
+        For RGB images: the share by which distances from the same brightness in grey grow.
+    hue
+        For RGB images: a turn around the grey axis, in degrees.
+    border, fill, clamp
+        As for every `WarpingTransformation`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        rotation: Real = 20,
+        scale: Real = 0.2,
+        shear: Real = 15,
+        shift: Real = 0.1,
+        flow: Real = 0.1,
+        control: int = 5,
+        brightness: Real = 0.2,
+        contrast: Real = 0.3,
+        saturation: Real = 0.5,
+        hue: Real = 15,
+        border: str = "edge",
+        fill: Real = 0.0,
+        clamp: bool = True,
+    ) -> None:
+        bounds: dict[str, Real] = {"rotation": rotation, "scale": scale, "shear": shear, "shift": shift, "flow": flow}
+        bounds |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+        _check(bounds, control)
+        names = _names(bounds, control, channels)
+        settings: dict[str, Any] = bounds | {"control": control}
+        super().__init__(channels, height, width, len(names), border=border, fill=fill, clamp=clamp, settings=settings)
+        self.bounds, self.control, self.names = bounds, control, names
+        self.place: Tensor
+        self.rows: Tensor
+        self.columns: Tensor
+        self.register_buffer("place", _places(height, width), persistent=False)
+        self.register_buffer("rows", torch.from_numpy(spline(height, control)).float(), persistent=False)
+        self.register_buffer("columns", torch.from_numpy(spline(width, control)).float(), persistent=False)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it has a flow."""
+        return any(self.bounds[name] > 0 for name in ("rotation", "scale", "shear", "shift", "flow"))
+
+    def fields(self, tau: Float[Tensor, "points tau"]) -> Fields:
+        """What each tau means at each pixel."""
+        values = dict(zip(self.names, tau.unbind(dim=1), strict=True))
+        flow = self._affine(tau) + self._bent(tau) if self.moves else None
+        if not any(name in values for name in ("brightness", "contrast", "saturation", "hue")):
+            return Fields(flow, None, None)
+        return Fields(flow, *self._colour(tau))
+
+    def _value(self, tau: Tensor, name: str) -> Tensor:
+        """The component of that name, between minus and plus 1; zero where it is left out."""
+        return tau[:, self.names.index(name)] if name in self.names else tau.new_zeros(len(tau))
+
+    def _affine(self, tau: Tensor) -> Tensor:
+        """Where the inverse of the affine map takes each pixel, less the pixel's own place.
+
+        Maps are kept as what they add to the identity, so that none adds exactly zero.
+        """
+        angle = self._value(tau, "rotation") * math.radians(self.bounds["rotation"])
+        lean = (self._value(tau, "shear") * math.radians(self.bounds["shear"])).tan()
+        smaller = (self._value(tau, "scale") * -math.log1p(self.bounds["scale"])).expm1()
+        zero = torch.zeros_like(angle)
+        less = -2 * (angle / 2).sin() ** 2  # cos(angle) - 1
+        turn = _matrix([[less, -angle.sin()], [angle.sin(), less]])
+        linear = _after(_after(_matrix([[smaller, zero], [zero, smaller]]), _matrix([[zero, lean], [zero, zero]])), turn)
+        sides = (self.width, self.height)
+        shift = torch.stack(
+            [self._value(tau, f"shift_{axis}") * side * self.bounds["shift"] for axis, side in zip("xy", sides, strict=True)], 1
+        )
+        moved = torch.einsum("nab,bhw->nahw", linear, self.place.to(tau.dtype))
+        return moved - (shift + (linear @ shift[:, :, None])[:, :, 0])[:, :, None, None]
+
+    def _bent(self, tau: Tensor) -> Tensor:
+        """The smooth flow."""
+        if self.bounds["flow"] == 0:
+            return tau.new_zeros(())
+        start = self.names.index("flow_x_0_0")
+        knots = tau[:, start : start + 2 * self.control**2].reshape(-1, 2, self.control, self.control)
+        largest = self.bounds["flow"] * min(self.height, self.width)
+        bent: Tensor = largest * (self.rows.to(tau.dtype) @ knots @ self.columns.to(tau.dtype).T)
+        return bent
+
+    def _colour(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """What the colour change adds to the identity, as a matrix and a vector: hue, then saturation, contrast and brightness."""
+        identity = torch.eye(self.channels, dtype=tau.dtype, device=tau.device)
+        contrast = self._value(tau, "contrast") * self.bounds["contrast"]
+        matrix = contrast[:, None, None] * identity
+        if self.channels == 3:
+            away = identity - identity.new_tensor(GREY).expand(3, 3)
+            saturation = self._value(tau, "saturation") * self.bounds["saturation"]
+            turn = _turn(self._value(tau, "hue") * math.radians(self.bounds["hue"]))
+            matrix = _after(matrix, _after(saturation[:, None, None] * away, turn))
+        bias = self._value(tau, "brightness") * self.bounds["brightness"] - contrast / 2
+        return matrix[..., None, None], bias[:, None, None, None].expand(-1, self.channels, 1, 1)
+
+
+def spline(size: int, control: int) -> Float[np.ndarray, "size control"]:
+    """The weight of each control point at each of `size` places from end to end: uniform cubic B-splines, none negative, their sum 1."""
+    knots = np.arange(control + DEGREE + 1, dtype=np.float64)
+    weights: Float[np.ndarray, "size control"] = BSpline(knots, np.eye(control), DEGREE)(np.linspace(DEGREE, control, size))
+    return weights
+
+
+def _matrix(rows: list[list[Tensor]]) -> Tensor:
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def _after(last: Tensor, first: Tensor) -> Tensor:
+    """(I + last)(I + first) - I."""
+    return last + first + last @ first
+
+
+def _turn(angle: Tensor) -> Tensor:
+    """The rotation of colours around the grey axis, less the identity (Rodrigues)."""
+    side = 1 / math.sqrt(3)
+    across = angle.new_tensor([[0, -side, side], [side, 0, -side], [-side, side, 0]])
+    return angle.sin()[:, None, None] * across + (2 * (angle / 2).sin() ** 2)[:, None, None] * (across @ across)
+
+
+def _places(height: int, width: int) -> Float[Tensor, "2 height width"]:
+    """Each pixel's distance from the centre, in pixels, to the right and down."""
+    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
+    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])
+
+
+def _names(bounds: dict[str, Real], control: int, channels: int) -> tuple[str, ...]:
+    components = {name: [name] for name in bounds}
+    components["shift"] = ["shift_x", "shift_y"]
+    components["flow"] = [f"flow_{axis}_{row}_{column}" for axis in "xy" for row in range(control) for column in range(control)]
+    if channels != 3:
+        components["saturation"] = components["hue"] = []
+    found = tuple(component for name, bound in bounds.items() if bound > 0 for component in components[name])
+    if not found:
+        raise InputError("bounds: all are zero, so that nothing would change; give at least one, such as rotation=20")
+    return found
+
+
+def _check(bounds: dict[str, Real], control: int) -> None:
+    for name, bound in bounds.items():
+        if not 0 <= bound <= LIMITS[name]:
+            raise InputError(f"{name}: {bound:g}; expected 0 to {LIMITS[name]}")
+    if control < DEGREE + 1:
+        raise InputError(f"control: {control}; expected at least {DEGREE + 1} points along each side, such as 5")
