@@ -68,7 +68,7 @@ def test_no_flagged_copy_is_dropped_from_the_ordering_but_most_come_last() -> No
     ordering = choose_copies(head, (X, y), copies, (X, y), weight=1)
     assert len(ordering) == lost.size
     rank = np.argsort(ordering.candidates)
-    assert rank[lost.ravel()].mean() > 0.75 * lost.size
+    assert np.median(rank[lost.ravel()]) > 0.9 * lost.size
 
 
 @pytest.mark.usefixtures("without_type_checks")
