@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-import augury.head
+import augury.newton
 from augury.experiment.folder import versions
 from augury.files import write_json
 from augury.head import SoftmaxHead
@@ -27,11 +27,11 @@ def main() -> None:
     X = torch.randn(POINTS, FEATURES, generator=generator, dtype=torch.float64)
     W = torch.randn(FEATURES, CLASSES, generator=generator, dtype=torch.float64) * 3 / 16
     y = (X @ W + torch.randn(POINTS, CLASSES, generator=generator, dtype=torch.float64)).argmax(1)
-    ways = {"products": augury.head.CG_STEPS, "factor": float("inf")}
+    ways = {"products": augury.newton.CG_STEPS, "factor": float("inf")}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     coefficients = {}
     for _ in range(REPEATS):
-        for name, augury.head.CG_STEPS in ways.items():
+        for name, augury.newton.CG_STEPS in ways.items():
             start = time.perf_counter()
             coefficients[name] = SoftmaxHead(C=1 / PENALTY).fit(X, y).coef_
             seconds[name].append(time.perf_counter() - start)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import augury.head
+import augury.newton
 import augury.softmax
 from augury.errors import InputError
 from augury.head import SoftmaxHead
@@ -185,8 +185,8 @@ def test_features_from_a_network_may_still_carry_their_graph(digits: Task) -> No
 
 def test_above_the_dense_limit_conjugate_gradients_reach_the_same_minimum(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     dense = SoftmaxHead().fit(*task.train)
-    monkeypatch.setattr(augury.head, "DENSE_PARAMS", 0)
-    monkeypatch.setattr(augury.head, "cholesky", None)
+    monkeypatch.setattr(augury.newton, "DENSE_PARAMS", 0)
+    monkeypatch.setattr(augury.newton, "cholesky", None)
     other = SoftmaxHead().fit(*task.train)
     assert other.converged_
     np.testing.assert_allclose(other.coef_, dense.coef_, rtol=0, atol=1e-10)
@@ -213,7 +213,7 @@ def unconverged(head: SoftmaxHead, X: Array, y: Array) -> str:
 def test_separable_classes_without_penalty_are_named_as_the_cause(
     digits: Task, data: str, dense_params: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augury.head, "DENSE_PARAMS", dense_params)  # 0: by conjugate gradients
+    monkeypatch.setattr(augury.newton, "DENSE_PARAMS", dense_params)  # 0: by conjugate gradients
     X = digits.X + 1e-3 * np.random.default_rng(0).random(digits.X.shape)  # no column is constant
     X, y = {"four points": SEPARABLE, "two classes": (X, digits.y % 2), "ten classes": (X[:60, :20], digits.y[:60])}[data]
     head = SoftmaxHead(C=np.inf)

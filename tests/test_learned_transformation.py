@@ -94,6 +94,14 @@ def test_the_result_has_the_images_precision_and_is_the_same_picture(name: str, 
 
 
 @pytest.mark.parametrize("name", MAKERS)
+def test_a_tau_of_half_precision_moves_pixels_as_precisely(name: str) -> None:
+    transformation = eager(MAKERS[name](3, 12, 15))
+    images, tau = pictures(2, 3, 12, 15), random_tau(2, transformation.tau_size, generator()).bfloat16()
+    assert torch.equal(transformation(images, tau), transformation(images, tau.float()))
+    assert torch.equal(transformation.flow(tau), transformation.flow(tau.float()))
+
+
+@pytest.mark.parametrize("name", MAKERS)
 def test_all_work_is_done_on_the_images_device(name: str) -> None:
     transformation = MAKERS[name](3, 12, 15).to("meta")  # which refuses to mix with the CPU
     images, tau = torch.empty(2, 3, 12, 15, device="meta"), torch.empty(2, transformation.tau_size, device="meta")

@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from augury.augmentation import CopiedFeatures as CopiedFeatures
     from augury.augmentation import augment as augment
+    from augury.copies import CopyFlags as CopyFlags
+    from augury.copies import CopyOrdering as CopyOrdering
+    from augury.copies import by_points as by_points
+    from augury.copies import choose_copies as choose_copies
+    from augury.copies import class_weighted as class_weighted
+    from augury.copies import flag_copies as flag_copies
+    from augury.copies import training_set as training_set
+    from augury.copies import worst_group as worst_group
     from augury.data import Examples as Examples
     from augury.data import from_arrays as from_arrays
     from augury.data import load as load
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "augmentation": ("CopiedFeatures", "augment"),
+    "copies": ("CopyFlags", "CopyOrdering", "by_points", "choose_copies", "class_weighted", "flag_copies", "training_set", "worst_group"),
     "data": ("Examples", "from_arrays", "load"),
     "errors": ("InputError",),
     "evaluation": ("Curve", "Draw", "measure"),

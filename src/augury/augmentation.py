@@ -77,7 +77,8 @@ class CopiedFeatures:
         """
         chosen = _indices(chosen, len(self))
         k, width = self.copies.shape[1:]
-        X = np.concatenate([self.features, self.copies[chosen].reshape(-1, width)]).astype(np.float64)
+        X = np.empty((len(self) + k * len(chosen), width))
+        X[: len(self)], X[len(self) :] = self.features, self.copies[chosen].reshape(-1, width)
         y = np.concatenate([self.labels, np.repeat(self.labels[chosen], k)])
         weights = np.ones(len(y))
         if downweight:

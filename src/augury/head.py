@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,90 +18,8 @@ from torch import Tensor
 
 from augury.arrays import ArrayLike, as_features, as_labels, as_weights, returned_like
 from augury.errors import InputError
+from augury.newton import minimise
 from augury.softmax import SoftmaxProblem, contrast, offset, project
-from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
-
-DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
-ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
-CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
-SEPARATED = 1e-9  # mean loss, in nats, below which an unpenalised head has separated the classes and has no minimum
-FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
-
-SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or {cure}"
-UNBOUNDED = "rounding hides the minimum: the classes are separable, or nearly so; {cure}"
-UNFINISHED = "max_iter steps were not enough: raise max_iter, or {cure} if the classes are separable"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Where Newton's method stopped: at the minimum, unless `failure` says what went wrong."""
-
-    V: Float[Tensor, "directions params"]
-    iterations: int
-    failure: str | None
-
-
-def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], *, tol: float, max_iter: int) -> Fit:
-    """Newton's method with backtracking line search on J.
-
-    Converged when no parameter moves by more than `tol` x max(1, largest parameter), or when steps no longer shrink because rounding hides
-    what is left, provided that they are small by then. A step is solved for by a Cholesky factor of the Hessian or, where that costs more,
-    by conjugate gradients to a residual that shrinks with the gradient's (Nocedal and Wright 2006, section 7.1), which keeps the
-    convergence superlinear.
-    """
-    V, value, step, resolved = start, problem.objective(start), np.inf, True
-    first = float(problem.gradient(torch.zeros_like(V)).norm()) or 1.0
-    for iteration in range(1, max_iter + 1):
-        gradient = problem.gradient(V)
-        forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
-        solved, singular = _newton_solve(problem, V, gradient, forcing)
-        direction = -solved
-        decrease = -float((gradient * direction).sum())
-        previous, step = step, float(direction.abs().max())
-        resolved = decrease > 64 * torch.finfo(V.dtype).eps * max(1.0, abs(value))
-        V, value = _line_search(problem, V, direction, value, decrease) if resolved else (V + direction, value)
-        scale = max(1.0, float(V.abs().max()))
-        stagnant = not resolved and step > previous / 2
-        if problem.penalty == 0 and value < SEPARATED * float(problem.weights.sum()):
-            return Fit(V, iteration, UNBOUNDED)
-        if step <= tol * scale or stagnant:
-            failure = SINGULAR if singular else UNBOUNDED if step > max(tol, FLOOR) * scale else None
-            return Fit(V, iteration, failure)
-    return Fit(V, max_iter, UNFINISHED)
-
-
-def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> tuple[Tensor, bool]:
-    """H^-1 gradient, exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there; and if H is singular.
-
-    Where H is singular a slight damping gives a direction of descent all the same: whether there is a minimum shows at the end.
-    """
-    rhs = gradient.reshape(1, -1)
-    if _iterations_for_a_factor(problem) > CG_STEPS or rhs.shape[1] > DENSE_PARAMS:
-        limit = CG_STEPS if rhs.shape[1] <= DENSE_PARAMS else 2 * rhs.shape[1]
-        found = conjugate_gradients(problem.hessian_operator(V), rhs, problem.hessian_diagonal(V), tol=tol, max_iter=limit)
-        if found.converged or rhs.shape[1] > DENSE_PARAMS:
-            return found.solution.reshape(V.shape), False
-    hessian = problem.hessian(V)
-    try:
-        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), False
-    except NotPositiveDefiniteError:
-        diagonal = hessian.diagonal()
-        diagonal += FLOOR * diagonal.clamp(min=FLOOR * float(diagonal.max()))
-        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), True
-
-
-def _iterations_for_a_factor(problem: SoftmaxProblem) -> float:
-    """How many conjugate-gradient iterations cost as much as the dense Hessian and its factor."""
-    n, (k, p) = len(problem.features), problem.shape
-    return (n * k * (k + 1) * p**2 + (k * p) ** 3 / 3) / (4 * n * k * p)
-
-
-def _line_search(problem: SoftmaxProblem, V: Tensor, direction: Tensor, value: float, decrease: float) -> tuple[Tensor, float]:
-    """Halve the step until it brings the share `ARMIJO` of what its slope promises; J is convex, so that one exists."""
-    length = 1.0
-    while (reached := problem.objective(V + length * direction)) > value - ARMIJO * length * decrease and length > FLOOR:
-        length /= 2
-    return V + length * direction, reached
 
 
 class SoftmaxHead(ClassifierMixin, BaseEstimator):
@@ -153,7 +70,10 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> SoftmaxHead:
         """Fit to `X` (points, features), `y` (points,) labels of any kind, `sample_weight` (points,) not negative; see the class."""
-        problem = self._problem(X, y, sample_weight)
+        return self.fit_problem(self._problem(X, y, sample_weight))
+
+    def fit_problem(self, problem: SoftmaxProblem) -> SoftmaxHead:
+        """Fit to a problem that is known to be sound, of the classes `classes_`: what `fit` does after its checks."""
         found = minimise(problem, self._start(problem), tol=self.tol, max_iter=self.max_iter)
         W = found.V if problem.classes == 2 else problem.basis @ found.V
         shifted = 0.0 if problem.shift is None else W[:, :-1] @ problem.shift

@@ -12,12 +12,13 @@ from augury import report as reports
 from augury.cli.options import DATA, MODEL, SETTINGS, Cache, Json, Quiet, ScoresFile, configured, place
 from augury.cli.output import answer, measured, print_table, tell
 from augury.cli.reproduce import reproduce
-from augury.experiment import RunConfig, augment_data, curve_data, score_data
+from augury.experiment import RunConfig, augment_data, curve_data, load_selection, score_data
 from augury.experiment import run as run_all
 from augury.progress import silenced
+from augury.report.copies import write_copies_report
 from augury.report.subsampling import write_sweep_report
 from augury.scores import Scores
-from augury.selection import Ordering, rank
+from augury.selection import rank
 
 DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
 
@@ -51,7 +52,7 @@ def run(
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Do the whole job: score the points, choose, write the copies, measure the curve, report."""
+    """Do the whole job: choose points or copies, write the copies, measure the curve, report."""
     with silenced(quiet):
         tell(run_all(config, out=out), as_json=json_)
 
@@ -115,15 +116,15 @@ def select(
 @configured(*DATA, "transform")
 def augment(
     config: RunConfig,
-    selection: Annotated[Path, typer.Argument(metavar="SELECTION", help="The file that `augury select` wrote.")],
+    selection: Annotated[Path, typer.Argument(metavar="SELECTION", help="The file that `augury select` or `augury run` wrote.")],
     *,
     out: Annotated[Path, place("A folder for PNG files, or a file that ends in .npz.")] = Path("augmented"),
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Write the copies of the selected points."""
+    """Write the copies of the selected points, or, where copies were selected, just these."""
     with silenced(quiet):
-        written = augment_data(config, Ordering.load(selection), out=out)
+        written = augment_data(config, load_selection(selection), out=out)
     answer({"copies": str(written)}, f"copies: {written}", as_json=json_)
 
 
@@ -150,5 +151,6 @@ def curve(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a reproduced paper.")]) -> None:
     """Write the report of a folder anew, from the results in it."""
-    write = write_sweep_report if (folder / "settings").is_dir() else reports.write_report
+    written_by = {"settings": write_sweep_report, "baselines": write_copies_report}  # what only a sweep of that kind has
+    write = next((write for name, write in written_by.items() if (folder / name).is_dir()), reports.write_report)
     typer.echo(f"report: {write(folder)}")

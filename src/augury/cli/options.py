@@ -39,7 +39,7 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
-            given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
+            given: dict[str, Any] = {"data": "", "unit": "points"}  # a command that asks for no data reads none; single stages know points
             given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in names}
             command(RunConfig.read(**given), **options)
 

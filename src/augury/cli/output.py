@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from augury import report as reports
+from augury.copies import CopyOrdering
 from augury.evaluation import Curve
 from augury.experiment import Run
+from augury.selection import Ordering
 
 
 def answer(result: Mapping[str, Any], line: str, *, as_json: bool) -> None:
@@ -31,22 +33,54 @@ def tell(found: Run, *, as_json: bool) -> None:
         title = f"accuracy on the {found.curve.cause['test']} test set"
         print_table(title, ["policy", "budget", "accuracy", "share of gain"], rows)
         Console(highlight=False).print(reports.headline(found.curve, found.ordering), markup=False)
-    selection = f"{found.folder / 'selection.parquet'} ({len(found.ordering.selected)} of {len(found.ordering)} points)"
-    for name, place in (("selection", selection), ("copies", found.copies), ("report", found.report)):
-        if place is not None:
-            typer.echo(f"{name + ':':<10} {place}")
+    for name, text in _lines(found):
+        typer.echo(f"{name + ':':<10} {text}")
+
+
+def _lines(found: Run) -> list[tuple[str, object]]:
+    """What a run has left where, and what it recommends."""
+    copies = isinstance(found.ordering, CopyOrdering)
+    size = f"{len(found.ordering.selected)} of {len(found.ordering)} {'copies' if copies else 'points'}"
+    lines: list[tuple[str, object]] = [("selection", f"{found.folder / 'selection.parquet'} ({size}{_weighing(found.ordering)})")]
+    lines += [(name, place) for name, place in (("copies", found.copies), ("report", found.report)) if place is not None]
+    if isinstance(found.ordering, CopyOrdering) and found.flags is not None:
+        lines.append(("flagged", f"{found.folder / 'flags.parquet'} ({reports.flagged(found.flags, len(found.ordering))})"))
+        lines.append(("budget", reports.recommendation(found.ordering)))
+    return lines
+
+
+def _weighing(ordering: Ordering | CopyOrdering) -> str:
+    if not isinstance(ordering, CopyOrdering):
+        return ""
+    return f", each weighing {ordering.weight_at(len(ordering.selected)):.3g}"
 
 
 def _result(found: Run) -> dict[str, Any]:
     result: dict[str, Any] = {
         "folder": str(found.folder),
-        "points": len(found.ordering),
-        "selected": found.ordering.selected.tolist(),
+        "points": len(found.scores),
+        **_chosen(found),
         "copies": None if found.copies is None else str(found.copies),
     }
     if found.curve is None:
         return result
     return result | {"report": str(found.report), "headline": reports.headline(found.curve, found.ordering), **measured(found.curve)}
+
+
+def _chosen(found: Run) -> dict[str, Any]:
+    """The selected points; or the selected copies as pairs of point and copy, with their weight and all that was predicted."""
+    ordering = found.ordering
+    if not isinstance(ordering, CopyOrdering):
+        return {"selected": ordering.selected.tolist()}
+    size = len(ordering.selected)
+    return {
+        "candidates": len(ordering),
+        "selected": [list(pair) for pair in zip(ordering.point[:size].tolist(), ordering.copy[:size].tolist(), strict=True)],
+        "weight": ordering.weight_at(size),
+        "recommended": ordering.cause["recommended"],
+        "predicted": json.loads(ordering.predicted().to_json(orient="records", double_precision=15)),
+        "flagged": None if found.flags is None else len(found.flags.frame),
+    }
 
 
 def measured(curve: Curve) -> dict[str, Any]:

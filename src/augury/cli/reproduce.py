@@ -12,6 +12,7 @@ from augury.cli.output import answer
 from augury.errors import InputError
 from augury.experiment import RunConfig
 from augury.experiment.checks import names
+from augury.experiment.copies import reproduce_copies
 from augury.experiment.subsampling import NAMES, POLICIES, SCORES, own_task, paper_task, reproduce_subsampling
 from augury.progress import silenced
 
@@ -69,4 +70,38 @@ def subsampling(
         tasks = [paper_task(name, features=one, preset=preset, C=c, data_dir=data_dir) for name in names(task) for one in variants]
     with silenced(quiet):
         report = reproduce_subsampling(tasks, out=out, scores=names(score), policies=names(policy), seeds=checked.seeds, jobs=checked.jobs)
+    answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)
+
+
+@reproduce.command()
+def copies(
+    *,
+    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(NAMES)}.")] = ",".join(NAMES),
+    preset: Annotated[str, _choice("Whose transforms: code (mild), or paper (wide).", "NAME")] = "code",
+    seeds: Annotated[str, _choice("Draws of points, network and policies.", "N")] = "5",
+    jobs: Annotated[str, _choice("Processes, -1 for one a core; no result but the time depends on it.", "N")] = "1",
+    data: Annotated[str | None, _own("data", "Other data instead of the paper's tasks. ")] = None,
+    transform: Annotated[str | None, _own("transform")] = None,
+    classes: Annotated[str | None, _own("classes")] = None,
+    first: Annotated[str | None, _choice("How many training points, and how many others for validation.", "N", "Own data")] = None,
+    test: Annotated[str | None, _own("test")] = None,
+    model: Annotated[str | None, _own("model")] = None,
+    weights: Annotated[str | None, _own("weights")] = None,
+    data_dir: Annotated[str | None, _choice(SETTINGS["data_dir"].metadata["help"], "TEXT", "Output")] = None,
+    out: Annotated[Path, place("The sweep's folder; what is measured there is not measured again.")] = Path("experiments/copies"),
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Copies against points: `choose_copies` beside paper 2's policies, with the same labels, features and numbers of copies."""
+    checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
+    given = {"transform": transform, "classes": classes, "first": first, "test": test, "model": model, "weights": weights}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if data is None and chosen:
+        raise InputError(f"{min(chosen)}: belongs to data of your own; give --data, or leave it out")
+    if data is not None:
+        tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen))]
+    else:
+        tasks = [paper_task(name, preset=preset, C="1", data_dir=data_dir) for name in names(task)]
+    with silenced(quiet):
+        report = reproduce_copies(tasks, out=out, seeds=checked.seeds, jobs=checked.jobs)
     answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)

@@ -35,7 +35,6 @@ from augury.selection import budget_size
 GROWTH = 0.5  # a round takes this part of what has been chosen before,
 FIRST = 0.001  # and at least this part of all copies
 LEAST = 2  # or so many,
-LARGEST = 1.0
 STEPS = 4  # in which a round is taken, with a Newton step of the head after each
 SHORTLIST = 4  # how many times a round's size is looked at in these steps
 
@@ -141,7 +140,7 @@ class _Race:
         """How many copies the next round may take, until none is left."""
         least = max(LEAST, round(FIRST * len(self.pool)))
         while left := len(self.pool) - self.size:
-            yield min(left, max(least, min(round(growth * self.size), round(LARGEST * len(self.pool)))))
+            yield min(left, max(least, round(growth * self.size)))
 
     def take(self, count: int, steps: int) -> None:
         """One round: choose so many copies, or fewer if no others of those listed help any more; let them join, and refit."""
@@ -149,7 +148,7 @@ class _Race:
         self.curve.append((self.size, reading))
         s = self.fit.curvature.solve(reading.gradient.reshape(1, -1)).reshape(self.fit.V.shape)
         worth = influences(self.pool.points, self.fit.V, s, self.fit.basis).masked_fill(~self.open, torch.inf)
-        if steps == 1 or count == int(self.open.sum()):
+        if steps == 1 or count == int(self.open.sum()) or float(worth.min()) >= 0:
             picked = torch.argsort(worth, stable=True)[:count]
             values = worth[picked]
         else:
@@ -175,16 +174,13 @@ class _Race:
                 block = PointSet(points.features[best], points.labels[best], points.weights[best] * self.heavy(self.size + count))
                 curvature = extended(curvature, self.fit.problem(block), V)
                 V = V - curvature.solve(pull(block, V, self.fit.basis)[1].reshape(1, -1)).reshape(V.shape)
-                s = curvature.solve(self.target.read(V, self.moved).gradient.reshape(1, -1)).reshape(V.shape)
+                s = curvature.solve(self.target.gradient(V, self.moved).reshape(1, -1)).reshape(V.shape)
             worth = influences(points, V, s, self.fit.basis).masked_fill(taken, torch.inf)
             best = torch.argsort(worth, stable=True)[:number]
-            helpful = worth[best] < 0
-            if not order:
-                still = bool(helpful.any())
-            elif still:
-                best = best[helpful]
-                if not len(best):
-                    break
+            if order:
+                best = best[worth[best] < 0]
+            if not len(best):
+                break
             taken[best] = True
             order.append(best)
             values.append(worth[best])

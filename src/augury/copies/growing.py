@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,13 +11,13 @@ from torch import Tensor
 from augury.copies.passes import pull
 from augury.curvature import Curvature, ExactCurvature, FittedHead, IterativeCurvature, PointSet
 from augury.errors import InputError
-from augury.head import ARMIJO, DENSE_PARAMS, FLOOR
-from augury.softmax import SoftmaxProblem
+from augury.newton import ARMIJO, DENSE_PARAMS, FLOOR
+from augury.softmax import SoftmaxProblem, project
 from augury.solvers import NotPositiveDefiniteError, cholesky
 
 FACTORS = 6  # most Hessians a refit computes
 STEPS = 2  # taken with each: a Newton step, and one more
-SETTLED = 2e-4  # nats a point by which, about, the objective may stay above its minimum
+SETTLED = 5e-4  # nats a point by which, about, the objective may stay above its minimum
 CG_TOL = 1e-6  # relative residual of the solves for heads too large for a factor
 
 
@@ -66,7 +67,7 @@ class GrowingFit:
         self._penalty = state.problem.penalty
         self.basis = state.problem.basis
         self.V, self.curvature = state.V, state.curvature
-        self.value = np.inf
+        self.value = math.inf
 
     @property
     def joined(self) -> PointSet:

@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augury.copies.growing import GrowingFit
-from augury.copies.passes import local, spread
 from augury.copies.pool import CopyPool
 from augury.curvature import ExactCurvature, PointSet
 from augury.errors import InputError
-from augury.softmax import blocks_of, design, project
+from augury.softmax import blocks_of, design, project, slopes, spread
 
 
 def left_out(fit: GrowingFit, originals: PointSet, pool: CopyPool, joined: Float[Tensor, " copies"]) -> Float[Tensor, "rows directions"]:
@@ -71,7 +70,7 @@ def _moves(fit: GrowingFit, curvature: ExactCurvature, gathered: tuple[PointSet,
     whitened = torch.linalg.solve_triangular(curvature.factor, columns.T, upper=False).T.reshape(-1, g * k, k * p)
     M = whitened @ whitened.transpose(1, 2)
     S = points.weights[:, None, None] * spread(z, fit.basis)
-    r = (points.weights[:, None] * local(z, points.labels, fit.basis).r).reshape(-1, g * k, 1)
+    r = (points.weights[:, None] * slopes(z, points.labels, fit.basis)).reshape(-1, g * k, 1)
     weighted = (S.reshape(-1, g, k, k) @ M.reshape(-1, g, k, g * k)).reshape(-1, g * k, g * k)
     x = torch.linalg.solve(torch.eye(g * k).to(f) - weighted, r)
     moves: Float[Tensor, "rows directions"] = (M @ x).reshape(-1, k)

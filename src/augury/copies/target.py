@@ -12,12 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augury.arrays import ArrayLike, as_features, as_labels, as_numpy, as_tensor
-from augury.copies.passes import local
 from augury.copies.pool import as_groups
 from augury.curvature import PointSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
-from augury.softmax import blocks_of, collect, contrast, point_losses, project
+from augury.softmax import blocks_of, collect, contrast, local, point_losses, project, slopes
 
 WeightedPoints = tuple[ArrayLike, ArrayLike, ArrayLike]
 
@@ -49,6 +48,18 @@ class Target:
             gradient += collect(part.weights[:, None] * found.r, part.features)
             total = total + part.weights.sum()
         return Reading(float(loss / total), float(accuracy / total), gradient / total)
+
+    def gradient(
+        self, V: Float[Tensor, "directions params"], moved: Float[Tensor, "points directions"] | None = None
+    ) -> Float[Tensor, "directions params"]:
+        """The gradient alone, in less time than `read`."""
+        basis = contrast(len(V) + 1, V)
+        gradient, total = torch.zeros_like(V), torch.zeros_like(V[0, 0])
+        for part, rows in self._parts(V.shape[1]):
+            z = project(part.features, V)
+            gradient += collect(part.weights[:, None] * slopes(z if moved is None else z + moved[rows], part.labels, basis), part.features)
+            total = total + part.weights.sum()
+        return gradient / total
 
     def _parts(self, width: int) -> Iterator[tuple[PointSet, slice]]:
         start = 0

@@ -21,8 +21,6 @@ from augury.curvature import ExactCurvature, FittedHead
 HEAVY = 8.0  # what a copy counts for where weighing pays
 WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which it is asked whether weighing pays
 FALL = 0.02  # share by which the loss must fall further
-ROUNDS = 6  # refits of two steps each: more than any head has needed
-STILL = 1e-3  # relative change of the loss below which the head counts as refitted
 
 
 def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
@@ -38,11 +36,13 @@ def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
     fit = GrowingFit(state, len(sample))
     none = _reading(fit, state, sample, target, 0.0, stands_for)
     fit.add(sample.take(torch.arange(len(sample))), stands_for)
-    full = _refitted(fit, state, sample, target, stands_for, stands_for)
+    fit.refit()
+    full = _reading(fit, state, sample, target, stands_for, stands_for)
     if full.accuracy - none.accuracy < WORTHWHILE:
         return 1.0
     fit.weigh(HEAVY * stands_for)
-    heavy = _refitted(fit, state, sample, target, HEAVY * stands_for, stands_for)
+    fit.refit()
+    heavy = _reading(fit, state, sample, target, HEAVY * stands_for, stands_for)
     return HEAVY if heavy.loss < (1 - FALL) * full.loss else 1.0
 
 
@@ -50,17 +50,6 @@ def _sample(pool: CopyPool) -> CopyPool:
     rows = np.sort(np.random.default_rng(0).permutation(len(pool))[: pool.sources])
     points = replace(pool.points, features=pool.points.features[rows], labels=pool.points.labels[rows], weights=pool.points.weights[rows])
     return CopyPool(points, pool.point[rows], pool.copy[rows], pool.sources)
-
-
-def _refitted(fit: GrowingFit, state: FittedHead, pool: CopyPool, target: Target | None, weight: float, stands_for: float) -> Reading:
-    """The target once the head has settled."""
-    value = np.inf
-    for _ in range(ROUNDS):
-        fit.refit()
-        previous, value = value, fit.value
-        if previous - value < STILL * abs(value):
-            break
-    return _reading(fit, state, pool, target, weight, stands_for)
 
 
 def _reading(fit: GrowingFit, state: FittedHead, pool: CopyPool, target: Target | None, weight: float, stands_for: float) -> Reading:

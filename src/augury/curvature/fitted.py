@@ -15,7 +15,8 @@ from torch import Tensor
 from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature
 from augury.curvature.points import Points, PointSet
 from augury.errors import InputError
-from augury.head import DENSE_PARAMS, SoftmaxHead
+from augury.head import SoftmaxHead
+from augury.newton import DENSE_PARAMS
 from augury.softmax import SoftmaxProblem, design, offset, project, residuals
 from augury.solvers import NotPositiveDefiniteError, cholesky, upper_factor
 

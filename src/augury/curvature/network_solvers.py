@@ -18,7 +18,7 @@ from torch import Tensor
 
 from augury.curvature.network import TOGETHER, NetworkCurvature
 from augury.errors import InputError
-from augury.head import DENSE_PARAMS
+from augury.newton import DENSE_PARAMS
 from augury.progress import track
 from augury.solvers import DivergedError, NotPositiveDefiniteError, cholesky, conjugate_gradients, largest_eigenvalue, stochastic_solution
 

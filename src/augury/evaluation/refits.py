@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Int64
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
 
 from augury.augmentation import TrainingSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
+from augury.softmax import SoftmaxProblem, offset
 
 C_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 4
@@ -40,6 +42,7 @@ class Refits:
     grid: Sequence[float] = ()
     folds: int = FOLDS
     _kept: dict[tuple[int, float], SoftmaxHead] = field(default_factory=dict, init=False)
+    _shift: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.head = clone(self.head).set_params(warm_start=True)
@@ -48,7 +51,7 @@ class Refits:
         """Fit to a training set, of which row i is the point `points[i]` or a copy of it; the next fit changes the head that this gives."""
         if self.grid:
             self.head.set_params(C=self._best(training, points))
-        return _fit(self.head, training, slice(None))
+        return self._fit(self.head, training, slice(None))
 
     def _best(self, training: TrainingSet, points: npt.NDArray[np.int64]) -> float:
         parts = _folds(training.y[: points.max() + 1], self.folds)[points]
@@ -58,14 +61,21 @@ class Refits:
     def _tested(self, training: TrainingSet, parts: npt.NDArray[np.int64], fold: int, C: float) -> float:
         """Accuracy on a fold, copies included and by their weights, of a head fitted to the others."""
         machine = self._kept.setdefault((fold, C), clone(self.head).set_params(C=C, warm_start=True))
-        _fit(machine, training, parts != fold)
+        self._fit(machine, training, parts != fold)
         held_out = parts == fold
         right = machine.predict(torch.from_numpy(training.X[held_out])) == training.y[held_out]
         return float(np.average(right, weights=training.weights[held_out]))
 
-
-def _fit(head: SoftmaxHead, training: TrainingSet, rows: slice | npt.NDArray[np.bool_]) -> SoftmaxHead:
-    return head.fit(torch.from_numpy(training.X[rows]), training.y[rows], training.weights[rows])
+    def _fit(self, head: SoftmaxHead, training: TrainingSet, rows: slice | npt.NDArray[np.bool_]) -> SoftmaxHead:
+        """Fit to some rows: the first time with all checks, then, since the training sets of a curve have the same origin, without."""
+        X, y, weights = (part[rows] for part in training)
+        features = torch.from_numpy(X)
+        if not hasattr(head, "classes_"):
+            self._shift = offset(features)
+            return head.fit(features, y, weights)
+        codes = torch.from_numpy(np.searchsorted(head.classes_, y))
+        problem = SoftmaxProblem(features, codes, torch.from_numpy(weights), len(head.classes_), 1 / head.C, self._shift)
+        return head.fit_problem(problem)
 
 
 def _folds(labels: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:

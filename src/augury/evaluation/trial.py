@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +25,7 @@ from augury.selection import Order, Ordering, Preference, rank
 from augury.softmax import point_losses
 
 Chosen = npt.NDArray[np.int64]
+DOUBT = 1e-4  # relative error, by far, of a product in single precision
 UPDATED = ("influence", "loss")  # the scores that can be had again from a refitted head
 WITH_FEATURES = ("stratified", "determinantal")  # the orders that look at features, and draw anew for each budget
 
@@ -35,14 +37,30 @@ class HeldOut:
     X: Float64[Tensor, "points features"]
     y: Int64[np.ndarray, " points"]
 
+    @cached_property
+    def _single(self) -> tuple[Tensor, float]:
+        """The features in single precision, and the length of the longest."""
+        return self.X.to(torch.float32), float(torch.linalg.vector_norm(self.X, dim=1).max())
+
     @classmethod
     def of(cls, X: npt.NDArray[np.floating[Any]], y: npt.NDArray[np.int64]) -> HeldOut:
         """From arrays; float64 once, for all tests to come."""
         return cls(torch.from_numpy(X.astype(np.float64)), y)
 
     def accuracy(self, head: SoftmaxHead) -> float:
-        """The share of the points that the head classifies rightly."""
-        return float(np.mean(head.predict(self.X) == self.y))
+        """The share of the points that the head classifies rightly.
+
+        With two classes in single precision first, and again in double precision for the points too near to the boundary for that.
+        """
+        if len(head.classes_) > 2:
+            return float(np.mean(head.predict(self.X) == self.y))
+        X, longest = self._single
+        weights, bias = torch.from_numpy(head.coef_[0]), float(head.intercept_[0])
+        margins = torch.addmv(torch.full((len(X),), bias, dtype=X.dtype), X, weights.to(X))
+        near = torch.nonzero(margins.abs() <= DOUBT * (longest * float(weights.norm()) + abs(bias)))[:, 0]
+        second = margins > 0
+        second[near] = self.X[near] @ weights + bias > 0
+        return float(np.mean(second.numpy() == (self.y == head.classes_[1])))
 
 
 @runtime_checkable

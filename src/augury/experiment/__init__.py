@@ -7,51 +7,59 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from augury.copies import CopyOrdering
 from augury.evaluation import Curve
 from augury.experiment.config import RunConfig
+from augury.experiment.copy_stages import CopyStages
 from augury.experiment.folder import claim
 from augury.experiment.pipeline import Pipeline
 from augury.experiment.splits import read_splits
-from augury.experiment.stages import augment_data, curve_data, score_data
+from augury.experiment.stages import augment_data, curve_data, load_selection, score_data
 from augury.files import read_json
 from augury.report import write_report
+from augury.report.copy_folder import Flags
 from augury.scores import Scores
 from augury.selection import Ordering
 
-__all__ = ["Pipeline", "Run", "RunConfig", "augment_data", "curve_data", "read_splits", "run", "score_data"]
+__all__ = ["Pipeline", "Run", "RunConfig", "augment_data", "curve_data", "load_selection", "read_splits", "run", "score_data"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and the results in it."""
+    """A finished run: its folder and the results in it.
+
+    `ordering` is of points, or of copies where these were chosen; then `flags` tells which copies a person should look at.
+    """
 
     folder: Path
     config: dict[str, Any]
     scores: Scores
-    ordering: Ordering
+    ordering: Ordering | CopyOrdering
     copies: Path | None
     curve: Curve | None
     report: Path | None
+    flags: Flags | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
         """Read a run folder."""
         folder = Path(folder)
         copies = [path for path in (folder / "augmented", folder / "augmented.npz") if path.exists()]
-        curve, report = folder / "curve.parquet", folder / "report.html"
+        curve, report, flags = folder / "curve.parquet", folder / "report.html", folder / "flags.parquet"
         return cls(
             folder,
             read_json(folder / "config.json"),
             Scores.load(folder / "scores.parquet"),
-            Ordering.load(folder / "selection.parquet"),
+            load_selection(folder / "selection.parquet"),
             copies[0] if copies else None,
             Curve.load(curve) if curve.exists() else None,
             report if report.exists() else None,
+            Flags.load(flags) if flags.exists() else None,
         )
 
 
 def run(config: RunConfig | None = None, *, out: str | Path, **settings: Any) -> Run:  # noqa: ANN401  (the fields of RunConfig)
-    """Do the whole job: split, features, scores, selection, copies, curve, report; what `augury run` does.
+    """Do the whole job: split, features, scores, selection of points or copies, files, curve, report; what `augury run` does.
 
     Parameters
     ----------
@@ -70,10 +78,23 @@ def run(config: RunConfig | None = None, *, out: str | Path, **settings: Any) ->
     folder = Path(out).expanduser()
     stages = Pipeline(settled, folder)
     claim(stages)
-    stages.scores, stages.ordering, stages.written_copies  # noqa: B018  (each writes its file when first read)
-    if settled.curve:
-        stages.curve, stages.gallery  # noqa: B018  (likewise)
-        if not (folder / "report.html").exists():
-            write_report(folder)
+    if settled.unit == "points":
+        _choose(stages)
+    else:
+        _choose_copies(CopyStages(stages))
+    if settled.curve and not (folder / "report.html").exists():
+        write_report(folder)
     shutil.rmtree(folder / "features", ignore_errors=True)
     return Run.load(folder)
+
+
+def _choose(stages: Pipeline) -> None:
+    stages.scores, stages.ordering, stages.written_copies  # noqa: B018  (each writes its file when first read)
+    if stages.config.curve:
+        stages.curve, stages.gallery  # noqa: B018  (likewise)
+
+
+def _choose_copies(stages: CopyStages) -> None:
+    stages.stages.scores, stages.ordering, stages.flags, stages.written_copies  # noqa: B018  (each writes its file when first read)
+    if stages.stages.config.curve:
+        stages.curve, stages.gallery  # noqa: B018  (likewise)

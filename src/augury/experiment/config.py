@@ -11,12 +11,16 @@ from typing import Any, Literal
 from augury.errors import InputError
 from augury.evaluation import check_update
 from augury.experiment.checks import Check, UnexpectedError, at_least, flag, names, one_of, path, positive, processes, share, text
+from augury.experiment.copy_settings import checked_price, checked_weight
 from augury.scores import Method
 from augury.selection import Order, Preference
 
-Target = Literal["own", "val"]
+Unit = Literal["points", "copies"]
+Target = Literal["own", "val", "folds"]
 CopyFormat = Literal["png", "npz", "none"]
 ELSEWHERE = frozenset({"data_dir", "device", "jobs"})  # where and how fast the work is done changes no result
+OF_POINTS = ("score", "policy", "preference", "update", "downweight")  # settings without a meaning where copies are chosen,
+OF_COPIES = ("price", "copy_weight")  # and where points are
 
 
 def _setting(default: Any, panel: str, meaning: str, check: Check) -> Any:  # noqa: ANN401  (a field of any type)
@@ -67,10 +71,31 @@ class RunConfig:
         "angles up to 30 degrees; 'crop:1-6': pixels; 'translate:2:cardinal': pixels and directions.",
         text,
     )
-    budget: str = _setting("10%", "Choice", "How much to augment: a number of points (50) or a share of them (10%).", text)
+    unit: Unit = _setting(
+        "points",
+        "Choice",
+        "What is chosen and what a budget counts: points, each with all its copies, by score and policy, or single copies, by the fall of "
+        "the target's loss that each is predicted to bring.",
+        one_of(Unit),
+    )
+    budget: str = _setting("10%", "Choice", "How much to augment: a number of points or copies (50), or a share of them (10%).", text)
     score: Method = _setting("influence", "Choice", "What makes a point worth augmenting.", one_of(Method))
     target: Target = _setting(
-        "own", "Choice", "Influence on the point's own loss (leave-one-out), or on a validation set's loss.", one_of(Target)
+        "own",
+        "Choice",
+        "Whose loss counts: the points' own (for a point: leave-one-out; for a copy: all points and their copies), a validation set's, "
+        "or, for copies, the points' own, each scored without itself.",
+        one_of(Target),
+    )
+    price: str = _setting(
+        "0",
+        "Choice",
+        "For copies: what one more must be predicted to bring to be recommended, in nats of the target's loss (1e-5), or in accuracy on "
+        "the target (0.001%).",
+        checked_price,
+    )
+    copy_weight: str = _setting(
+        "auto", "Choice", "For copies: what each may count for at most, for those not chosen: a number from 1 up, or auto.", checked_weight
     )
     policy: Order = _setting(
         "sampled",
@@ -111,10 +136,24 @@ class RunConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             object.__setattr__(self, setting.name, _checked(setting, getattr(self, setting.name)))
+        self._check_unit()
         if self.target == "val" and self.score not in ("influence", "validation"):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
         if self.update:
             check_update(self.method, self.policy)
+
+    @property
+    def _idle(self) -> tuple[str, ...]:
+        """The settings that change nothing, given what is chosen."""
+        return OF_POINTS if self.unit == "copies" else OF_COPIES
+
+    def _check_unit(self) -> None:
+        given = [option.name for option in fields(self) if option.name in self._idle and getattr(self, option.name) != option.default]
+        if given:
+            other = "points" if self.unit == "copies" else "copies"
+            raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; set unit to {other!r}, or leave it out")
+        if self.target == "folds" and self.unit == "points":
+            raise InputError("target: 'folds' goes with the unit 'copies'; a point's own influence leaves it out already: use 'own'")
 
     @classmethod
     def read(cls, **settings: Any) -> RunConfig:  # noqa: ANN401  (texts, whatever the field)
@@ -138,7 +177,8 @@ class RunConfig:
 
     def record(self) -> dict[str, Any]:
         """What decides the results, as JSON holds it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if name not in ELSEWHERE}
+        left_out = ELSEWHERE.union(self._idle)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if name not in left_out}
 
     def command(self) -> str:
         """The command line that does this run again, into a folder of your choice; named sets are looked for where `AUGURY_DATA` says."""

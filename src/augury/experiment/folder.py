@@ -20,6 +20,7 @@ from augury.progress import say
 
 PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "torch")
 CONFIG, VERSIONS = "config.json", "versions.json"
+EARLIER = {"unit": "points"}  # what records mean that do not tell it
 CURE = "give another folder, or delete that one"
 
 
@@ -73,7 +74,7 @@ def resolve(stages: Pipeline) -> dict[str, Any]:
         "command": config.command(),
         "transform": stages.transform.spec,
         "copies_per_point": len(stages.transform),
-        "score": config.method,
+        **({"score": config.method} if config.unit == "points" else {}),
         "curve_budgets": stages.budgets,
         "image": "x".join(str(side) for side in splits.train.shape),
         "class_names": list(splits.train.classes),
@@ -96,7 +97,7 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
     if (folder / CONFIG).exists():
         found = read_json(folder / CONFIG)
         if "train_digest" in found:
-            return found
+            return EARLIER | found
     elif not folder.exists() or all(file.name.endswith(PARTIAL) for file in folder.iterdir()):
         return None
     raise InputError(f"out: {folder} holds files but no run; give a new or empty folder")

@@ -61,11 +61,23 @@ class Pipeline:
         """What makes the copies, with sizes that suit the images where the configuration leaves them open."""
         return transforms.parse(self.config.transform, size=self.splits.train.shape[1:])
 
+    @property
+    def candidates(self) -> int:
+        """How many points, or copies, there are to choose from."""
+        return len(self.splits.train) * (len(self.transform) if self.config.unit == "copies" else 1)
+
     @cached_property
     def budgets(self) -> list[int]:
-        """The budgets of the curve: paper 2's checkpoints as shares of the points, and the chosen budget."""
-        points = len(self.splits.train)
-        return sorted({max(1, round(share * points)) for share in CURVE_SHARES} | {budget_size(self.config.budget, points)})
+        """The budgets of the curve: paper 2's checkpoints as shares of the candidates, and the chosen budget."""
+        return sorted({max(1, round(share * self.candidates)) for share in CURVE_SHARES} | {self.budget})
+
+    @property
+    def budget(self) -> int:
+        """How many of the candidates are chosen."""
+        try:
+            return budget_size(self.config.budget, self.candidates)
+        except InputError as error:
+            raise InputError(str(error).replace("points", self.config.unit)) from None
 
     @cached_property
     def network(self) -> Network:
@@ -126,12 +138,15 @@ class Pipeline:
         path = self.folder / "scores.parquet"
         if path.exists():
             return Scores.load(path)
-        points, target = self.splits.train, self.splits.validation
+        config, points, target = self.config, self.splits.train, self.splits.validation
         X = self.features(points, "features of the training points")
-        say(f"scores: {self.config.method} of {len(points)} points")
-        head = SoftmaxHead(C=self.config.C).fit(X, points.labels)
-        goal = None if target is None else (self.features(target, "features of the target set"), target.labels)
-        raw = score(X, points.labels, self.config.method, head, goal, origin=points.origin, cause=self.cause())
+        method = config.score if config.unit == "copies" else config.method  # copies are compared with points by their own influence
+        say(f"scores: {method} of {len(points)} points")
+        head = SoftmaxHead(C=config.C).fit(X, points.labels)
+        goal = None
+        if target is not None and method == "validation":
+            goal = (self.features(target, "features of the target set"), target.labels)
+        raw = score(X, points.labels, method, head, goal, origin=points.origin, cause=self.cause())
         found = Scores(raw.values, raw.labels, raw.losses, raw.probabilities, raw.method, points.classes, raw.origin, raw.cause)
         found.save(path)
         return found

@@ -12,7 +12,7 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from augury.errors import InputError
-from augury.learned.transformation import Fields, WarpingTransformation
+from augury.learned.transformation import Fields, WarpingTransformation, places
 from augury.transforms.border import Real
 
 DEGREE = 3  # of the flow's splines
@@ -85,7 +85,7 @@ class BoundedTransformation(WarpingTransformation):
         self.place: Tensor
         self.rows: Tensor
         self.columns: Tensor
-        self.register_buffer("place", _places(height, width), persistent=False)
+        self.register_buffer("place", places(height, width), persistent=False)
         self.register_buffer("rows", torch.from_numpy(spline(height, control)).float(), persistent=False)
         self.register_buffer("columns", torch.from_numpy(spline(width, control)).float(), persistent=False)
 
@@ -170,12 +170,6 @@ def _turn(angle: Tensor) -> Tensor:
     side = 1 / math.sqrt(3)
     across = angle.new_tensor([[0, -side, side], [side, 0, -side], [-side, side, 0]])
     return angle.sin()[:, None, None] * across + (2 * (angle / 2).sin() ** 2)[:, None, None] * (across @ across)
-
-
-def _places(height: int, width: int) -> Float[Tensor, "2 height width"]:
-    """Each pixel's distance from the centre, in pixels, to the right and down."""
-    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
-    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])
 
 
 def _names(bounds: dict[str, Real], control: int, channels: int) -> tuple[str, ...]:

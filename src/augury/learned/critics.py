@@ -39,4 +39,5 @@ def gradient_penalty(
     """
     between = torch.lerp(made, real, shares[:, None, None, None]).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square().mean()
+    slopes: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (slopes - 1).square().mean()

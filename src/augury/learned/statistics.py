@@ -13,7 +13,7 @@ from augury.errors import InputError
 from augury.learned.transformation import WarpingTransformation, random_tau
 from augury.model.reading import device_of, to_batch
 
-SHOWN = 64  # images looked at
+SHOWN = 16  # images looked at
 MOVED = 0.25  # pixels; a flow that moves less, on the mean over the picture, counts as the identity
 CHANGED = 0.05  # of the images' contrast; a smaller change counts as none
 VARIED = 0.2  # of the change; if less than this depends on tau, tau has lost its say
@@ -60,9 +60,9 @@ def measure(
     draws: int = 32,
     seed: int = 0,
 ) -> Statistics:
-    """The statistics on up to 64 of the images, evenly spaced among them, each with the same random taus.
+    """The statistics on up to 16 of the images, evenly spaced among them, each with the same random taus.
 
-    Cost: `draws` transformations of 64 images.
+    Cost: `draws` transformations of 16 images.
     """
     if draws < 2 or len(images) == 0:
         raise InputError(f"draws: {draws} of {len(images)} images; expected at least two draws and an image")

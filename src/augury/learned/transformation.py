@@ -174,6 +174,12 @@ def _filtered(images: Tensor, fields: Fields) -> Tensor:
     return (weights * images[:, None]).sum(dim=2) + bias
 
 
+def places(height: int, width: int) -> Float[Tensor, "2 height width"]:
+    """Each pixel's distance from the picture's centre, in pixels, to the right and down."""
+    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
+    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])
+
+
 def random_tau(points: int, tau_size: int, generator: torch.Generator) -> Float[Tensor, "points tau"]:
     """Independent taus, each component uniform on [-1, 1], on the generator's device."""
     return 2 * torch.rand(points, tau_size, generator=generator, device=generator.device) - 1

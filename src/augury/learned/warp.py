@@ -28,6 +28,8 @@ def warp(
         image shows by one pixel to the left.
     border
         What lies beyond the image; a grey level is reached linearly within one pixel.
+
+    A flow that is not a number gives pixels that are none.
     """
     height, width = images.shape[2:]
     x = flow[:, 0] + torch.arange(width, dtype=flow.dtype, device=flow.device)
@@ -56,7 +58,9 @@ def _fetched(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     down, across = _power_of_two(height), _power_of_two(width)
     canvas = functional.pad(images, (0, across - width, 0, down - height), mode="replicate")
     grid = torch.stack([x * (2 / across) + (1 / across - 1), y * (2 / down) + (1 / down - 1)], dim=-1)
-    return functional.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    lost = grid.isnan()  # for which torch would read outside its memory
+    fetched = functional.grid_sample(canvas, grid.masked_fill(lost, 0), mode="bilinear", padding_mode="border", align_corners=False)
+    return fetched.masked_fill(lost.any(dim=-1)[:, None], torch.nan)
 
 
 def _power_of_two(size: int) -> int:

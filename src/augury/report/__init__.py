@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augury.files import write_text
+from augury.files import read_json, write_text
+from augury.report.copy_folder import CopyRunFolder
+from augury.report.copy_words import flagged, recommendation
 from augury.report.folder import RunFolder
 from augury.report.page import render
 from augury.report.words import SummaryRow, headline, summary_rows
 
-__all__ = ["SummaryRow", "headline", "summary_rows", "write_report"]
+__all__ = ["SummaryRow", "flagged", "headline", "recommendation", "summary_rows", "write_report"]
 
 
 def write_report(folder: str | Path) -> Path:
@@ -20,5 +22,7 @@ def write_report(folder: str | Path) -> Path:
     InputError
         If a result is missing, damaged, or of another run; the message names the file.
     """
-    page = render(RunFolder.load(Path(folder)))
-    return write_text(Path(folder) / "report.html", page)
+    folder = Path(folder)
+    of_copies = read_json(folder / "config.json").get("unit") == "copies"
+    page = render(CopyRunFolder.load(folder) if of_copies else RunFolder.load(folder))
+    return write_text(folder / "report.html", page)

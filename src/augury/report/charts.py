@@ -23,6 +23,8 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 INK, QUIET, PAPER, ACCENT = "var(--ink)", "var(--quiet)", "var(--paper)", "var(--series-0)"
 ACCURACY = "test accuracy (%)"
 AS_FIT = alt.ExprRef("max(3, width / 100)")  # about how many ticks an axis as wide as the page has room for
+COUNTED = {"points": "points augmented", "copies": "copies added"}
+ROOTED = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # shares with a label on the axis of copies
 BINS = 40
 EMPTY = 0.5  # where the logarithmic axis of counts begins, so that a single point is a visible bar
 
@@ -37,9 +39,8 @@ SCORE_TITLES = {
 def accuracy_chart(outcome: Outcome) -> dict[str, Any]:
     """Accuracy against budget: each policy's mean with its interval, the two baselines, and the chosen budget marked."""
     paths = [record for policy in reversed(outcome.policies) for record in _path(outcome, policy)]  # the chosen policy in front
-    title, points = f"points augmented, of {outcome.curve.points:,}", alt.Scale(domain=[0, outcome.curve.points])
     heights = alt.Scale(domain=_domain(outcome, paths), nice=False, zero=False)
-    x = alt.X("budget:Q", title=title, scale=points, axis=alt.Axis(tickCount=AS_FIT))
+    x = budgets(outcome)
     y, low = (alt.Y(f"{name}:Q", title=ACCURACY, scale=heights, stack=None, axis=alt.Axis(tickCount=6)) for name in ("mean", "low"))
     base = alt.Chart(pd.DataFrame(paths)).encode(x=x, y=y, color=_by_policy(alt.Color, outcome, _colours(outcome)))
     shape = _by_policy(alt.Shape, outcome, SHAPES)
@@ -52,9 +53,17 @@ def accuracy_chart(outcome: Outcome) -> dict[str, Any]:
         measured.mark_point(filled=True, size=50, opacity=1).encode(shape=shape, tooltip=details),
         *_baselines(outcome),
     ]
-    return _finished(
-        alt.layer(*layers), 380, "Test accuracy against the number of points augmented, a line a policy; the tables below hold the numbers"
-    )
+    told = f"Test accuracy against the number of {COUNTED[outcome.unit]}, a line a policy; the tables below hold the numbers"
+    return finished(alt.layer(*layers), 380, told)
+
+
+def budgets(outcome: Outcome) -> alt.X:
+    """The axis of budgets, from none to all; of copies by the root of their number, since a few bring most."""
+    whole, copies = outcome.curve.points, outcome.unit == "copies"
+    scale = alt.Scale(domain=[0, whole], type="sqrt" if copies else alt.Undefined)
+    marked = sorted({round(share * whole) for share in ROOTED})
+    axis = alt.Axis(values=marked, format=",d", labelOverlap="greedy") if copies else alt.Axis(tickCount=AS_FIT)
+    return alt.X("budget:Q", title=f"{COUNTED[outcome.unit]}, of {whole:,}", scale=scale, axis=axis)
 
 
 def _path(outcome: Outcome, policy: str) -> Records:
@@ -102,25 +111,30 @@ def _baselines(outcome: Outcome) -> list[alt.Chart]:
 
 def _baseline(name: str, height: float, x: Any, place: dict[str, Any]) -> list[alt.Chart]:  # noqa: ANN401  (see `_by_policy`)
     base = alt.Chart(pd.DataFrame([{"name": name, "height": height}])).encode(y=alt.Y("height:Q", title=ACCURACY))
-    return [base.mark_rule(strokeDash=[5, 4], color=INK, opacity=0.7), base.mark_text(**place, **_halo()).encode(x=x, text="name:N")]
+    return [base.mark_rule(strokeDash=[5, 4], color=INK, opacity=0.7), base.mark_text(**place, **halo()).encode(x=x, text="name:N")]
 
 
 def _chosen_budget(outcome: Outcome) -> list[alt.Chart]:
     """A line at the selection's budget, its name at the foot, and a ring around what was measured there."""
-    late = outcome.budget > outcome.curve.points / 2
-    place: dict[str, Any] = {"align": "right", "dx": -6} if late else {"align": "left", "dx": 6}
-    mark = {"budget": outcome.budget, "name": f"selection: {outcome.budget:,} points"}
-    base = alt.Chart(pd.DataFrame([mark])).encode(x="budget:Q")
-    name = base.mark_text(baseline="bottom", dy=-6, **place, **_halo()).encode(y=alt.value("height"), text="name:N")
-    layers = [base.mark_rule(color=ACCENT, opacity=0.6), name]
+    layers = budget_line(outcome, outcome.budget, f"selection: {outcome.budget:,} {outcome.unit}")
     if outcome.is_full:
         return layers
-    ringed = [mark | {"mean": 100 * float(outcome.chosen(outcome.policy)["mean"])}]
+    ringed = [{"budget": outcome.budget, "mean": 100 * float(outcome.chosen(outcome.policy)["mean"])}]
     ring = alt.Chart(pd.DataFrame(ringed)).encode(x="budget:Q", y=alt.Y("mean:Q", title=ACCURACY))
     return [*layers, ring.mark_point(size=240, color=ACCENT, strokeWidth=1.5, filled=False)]
 
 
-def _halo() -> dict[str, Any]:
+def budget_line(outcome: Outcome, budget: int, name: str, raised: int = 0, **look: Any) -> list[alt.Chart]:  # noqa: ANN401  (of a rule)
+    """A line at a budget with its name at the foot, so many lines of text higher."""
+    late = budget > outcome.curve.points / (4 if outcome.unit == "copies" else 2)  # right of the middle of the axis
+    place: dict[str, Any] = {"align": "right", "dx": -6} if late else {"align": "left", "dx": 6}
+    base = alt.Chart(pd.DataFrame([{"budget": budget, "name": name}])).encode(x="budget:Q")
+    text = base.mark_text(baseline="bottom", dy=-6 - 16 * raised, **place, **halo()).encode(y=alt.value("height"), text="name:N")
+    return [base.mark_rule(color=ACCENT, opacity=0.6, **look), text]
+
+
+def halo() -> dict[str, Any]:
+    """The look of text that stands on lines."""
     return {"color": INK, "stroke": PAPER, "strokeWidth": 4, "strokeJoin": "round", "fontSize": 12}
 
 
@@ -146,7 +160,7 @@ def score_chart(scores: Scores, selected: npt.NDArray[np.int64]) -> dict[str, An
             tooltip=[alt.Tooltip(f"{name}:N") for name in ("kind", "score", "points")],
         )
     )
-    return _finished(chart, 260, "How many points have which score, all of them and the selected ones")
+    return finished(chart, 260, "How many points have which score, all of them and the selected ones")
 
 
 def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -163,7 +177,7 @@ def _bars(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], kind:
     ]
 
 
-def _finished(chart: alt.TopLevelMixin, height: int, description: str) -> dict[str, Any]:
+def finished(chart: alt.TopLevelMixin, height: int, description: str) -> dict[str, Any]:
     """The chart as a specification as wide as its place on the page, in the page's type and colours, described for who cannot see it."""
     axis: dict[str, Any] = {"labelColor": QUIET, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 12, "titleFontSize": 13}
     lines = {"gridColor": "var(--line)", "domainColor": "var(--line)", "tickColor": "var(--line)", "titlePadding": 10}

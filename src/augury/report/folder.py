@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,31 +40,42 @@ class Gallery:
     @classmethod
     def load(cls, path: Path) -> Gallery:
         """Read an `.npz` with these arrays and no pickles; anything else is an `InputError` that names the file."""
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in cls.__annotations__}
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; {CURE}") from None
-        except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: not a readable gallery ({error}); {CURE}") from None
+        found = read_arrays(path, cls.__annotations__)
         _check_arrays(found, path)
         indices = {name: found[name].astype(np.int64) for name in ("highest", "lowest", "chosen")}
         return cls(**{**found, **indices, "copy_names": found["copy_names"].astype(str)})
 
 
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Arrays of an `.npz` file, without pickles."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {CURE}") from None
+    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a readable gallery ({error}); {CURE}") from None
+
+
 def _check_arrays(found: Mapping[str, np.ndarray], path: Path) -> None:
     for name in ("highest", "lowest", "chosen"):
-        images = found[f"{name}_images"]
-        if not np.issubdtype(found[name].dtype, np.integer) or found[name].ndim != 1:
-            raise InputError(f"{path}: {name} is {_describe(found[name])}; expected integer indices; {CURE}")
-        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(found[name]) or images.shape[1] not in (1, 3):
-            raise InputError(f"{path}: {name}_images is {_describe(images)}; expected {len(found[name])} grey or RGB uint8 images; {CURE}")
+        check_pictures(found, name, f"{name}_images", path)
     copies, names, images = found["chosen_copies"], found["copy_names"], found["chosen_images"]
     if copies.dtype != np.uint8 or names.ndim != 1 or copies.shape != (len(images), len(names), *images.shape[1:]):
-        raise InputError(f"{path}: chosen_copies is {_describe(copies)}; expected {len(names)} uint8 copies of each chosen image; {CURE}")
+        raise InputError(f"{path}: chosen_copies is {describe(copies)}; expected {len(names)} uint8 copies of each chosen image; {CURE}")
 
 
-def _describe(array: np.ndarray) -> str:
+def check_pictures(found: Mapping[str, np.ndarray], name: str, pictures: str, path: Path) -> None:
+    """Refuse indices (`name`) that are none, or `pictures` that are not one image for each."""
+    images = found[pictures]
+    if not np.issubdtype(found[name].dtype, np.integer) or found[name].ndim != 1:
+        raise InputError(f"{path}: {name} is {describe(found[name])}; expected integer indices; {CURE}")
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(found[name]) or images.shape[1] not in (1, 3):
+        raise InputError(f"{path}: {pictures} is {describe(images)}; expected {len(found[name])} grey or RGB uint8 images; {CURE}")
+
+
+def describe(array: np.ndarray) -> str:
+    """An array's type and shape in words."""
     return f"{array.dtype} of shape {array.shape}"
 
 

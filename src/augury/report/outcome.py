@@ -7,9 +7,12 @@ from functools import cached_property
 
 import pandas as pd
 
+from augury.copies import CopyOrdering
 from augury.errors import InputError
 from augury.evaluation import Curve
 from augury.selection import Ordering
+
+Selection = Ordering | CopyOrdering
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Outcome:
     """What was measured (`curve`) and what was selected (`ordering`), looked up together."""
 
     curve: Curve
-    ordering: Ordering
+    ordering: Selection
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -25,8 +28,13 @@ class Outcome:
         return self.curve.summary()
 
     @property
+    def unit(self) -> str:
+        """What is chosen and what budgets count: points or copies."""
+        return "copies" if isinstance(self.ordering, CopyOrdering) else "points"
+
+    @property
     def budget(self) -> int:
-        """How many points the selection holds."""
+        """How many points or copies the selection holds."""
         return len(self.ordering.selected)
 
     @property
@@ -42,7 +50,7 @@ class Outcome:
 
     @property
     def is_full(self) -> bool:
-        """Whether every point was selected."""
+        """Whether all of them were selected."""
         return self.budget == self.curve.points
 
     @property

@@ -19,7 +19,9 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from augury.report.charts import accuracy_chart, score_chart
+from augury.report.charts import COUNTED, accuracy_chart, score_chart
+from augury.report.copy_folder import CopyRunFolder
+from augury.report.copy_page import copy_content, copy_facts
 from augury.report.folder import RunFolder
 from augury.report.outcome import Outcome
 from augury.report.pictures import cards, cards_with_copies
@@ -29,11 +31,11 @@ from augury.report.words import NOTHING, accuracy, areas, claim_and_evidence, in
 SETTINGS = (
     *("data", "image", "classes", "class_names", "first", "size", "train_points", "test", "test_points", "test_copies"),
     *("validation", "validation_points", "transform", "copies_per_point", "model", "features", "weights", "epochs", "C"),
-    *("score", "target", "policy", "preference", "order", "budget", "downweight", "seeds", "seed"),
+    *("unit", "score", "target", "policy", "preference", "order", "budget", "price", "copy_weight", "downweight", "seeds", "seed"),
 )
 
 
-def render(run: RunFolder) -> str:
+def render(run: RunFolder | CopyRunFolder) -> str:
     """The whole page as HTML."""
     environment = Environment(
         loader=PackageLoader("augury", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -43,31 +45,42 @@ def render(run: RunFolder) -> str:
     return environment.get_template("page.html.jinja").render(_content(run) | _sealed())
 
 
-def _content(run: RunFolder) -> dict[str, Any]:
-    outcome, selection, gallery = Outcome(run.curve, run.ordering), run.ordering.to_frame(), run.gallery
+def _content(run: RunFolder | CopyRunFolder) -> dict[str, Any]:
+    outcome = Outcome(run.curve, run.ordering)
     claim, evidence = claim_and_evidence(outcome)
     return {
         "run": run,
         "outcome": outcome,
         "claim": claim,
         "evidence": evidence[0].upper() + evidence[1:],
+        "counted": COUNTED[outcome.unit],
         "summary": summary_rows(run.curve, run.ordering),
         "areas": areas(outcome),
         "measurements": [(row, accuracy(outcome, row), interval(outcome, row)) for row in _rows(outcome)],
         "accuracy_chart": accuracy_chart(outcome),
+        "facts": _facts(run, outcome),
+        "config": _in_order(run.config),
+        **(_point_content(run) if isinstance(run, RunFolder) else copy_content(run, outcome)),
+    }
+
+
+def _point_content(run: RunFolder) -> dict[str, Any]:
+    selection, gallery = run.ordering.to_frame(), run.gallery
+    return {
         "score_chart": score_chart(run.scores, run.ordering.selected),
         "highest": cards(gallery.highest, gallery.highest_images, selection),
         "lowest": cards(gallery.lowest, gallery.lowest_images, selection),
         "chosen": cards_with_copies(gallery, selection),
-        "facts": _facts(run.config, outcome),
-        "config": _in_order(run.config),
     }
 
 
-def _facts(config: Mapping[str, Any], outcome: Outcome) -> list[tuple[str, str]]:
+def _facts(run: RunFolder | CopyRunFolder, outcome: Outcome) -> list[tuple[str, str]]:
     """The few settings that a reader needs to place the result."""
-    named = [(name, _setting(config[name])) for name in ("data", "transform", "model", "score") if config.get(name) is not None]
-    return [*named, ("policy", outcome.policy), ("budget", f"{outcome.budget:,} of {outcome.curve.points:,} points")]
+    named = [(name, _setting(run.config[name])) for name in ("data", "transform", "model", "score") if run.config.get(name) is not None]
+    budget = ("budget", f"{outcome.budget:,} of {outcome.curve.points:,} {outcome.unit}")
+    if isinstance(run, CopyRunFolder):
+        return [*named, budget, *copy_facts(run)]
+    return [*named, ("policy", outcome.policy), budget]
 
 
 def _rows(outcome: Outcome) -> list[Any]:

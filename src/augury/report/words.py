@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from augury.evaluation import Curve
-from augury.report.outcome import Outcome
-from augury.selection import Ordering
+from augury.report.outcome import Outcome, Selection
 
 NOTHING = "—"  # what a cell without a value shows
 
 
-def headline(curve: Curve, ordering: Ordering) -> str:
-    """What the selection was worth, in one sentence: its share of full augmentation's gain, the accuracies, and random points' share.
+def headline(curve: Curve, ordering: Selection) -> str:
+    """What the selection was worth, in one sentence: its share of full augmentation's gain, the accuracies, and the share at random.
 
     Says so where full augmentation gained nothing, lost, or gained no more than draws differ, where the selection lost or beat full
     augmentation, and where only a single seed was measured.
@@ -32,12 +31,12 @@ def claim_and_evidence(outcome: Outcome) -> tuple[str, str]:
     """The headline's two parts: what is claimed, and the accuracies that it rests on."""
     none, full, points = outcome.percent(outcome.curve.none), outcome.percent(outcome.curve.full), outcome.curve.points
     if outcome.is_full:
-        return f"All {points:,} points were selected, which is full augmentation", f"accuracy {full} against {none} without."
+        return f"All {points:,} {outcome.unit} were selected, which is full augmentation", f"accuracy {full} against {none} without."
     if outcome.is_within_spread:
         claim = f"Full augmentation gained {100 * (outcome.curve.full - outcome.curve.none):.2f} points, no more than draws differ"
         evidence = f"accuracy {full} with it against {none} without; {_without_gain(outcome)}"
     elif outcome.gained:
-        claim, evidence = _claim(outcome), f"{_accuracies(outcome)}{_random_points(outcome)}"
+        claim, evidence = _claim(outcome), f"{_accuracies(outcome)}{_at_random(outcome)}"
     else:
         nothing = outcome.curve.full == outcome.curve.none
         claim = "Full augmentation gained nothing" if nothing else "Full augmentation lost accuracy"
@@ -48,10 +47,10 @@ def claim_and_evidence(outcome: Outcome) -> tuple[str, str]:
 def _claim(outcome: Outcome) -> str:
     worth = _rounded_share(outcome, outcome.policy)
     if worth < 0:
-        return f"{_points(outcome)} lost accuracy"
+        return f"{_part(outcome)} lost accuracy"
     if worth > 100:
-        return f"{_points(outcome)} gave more than full augmentation, {worth} % of its gain"
-    return f"{_points(outcome)} gave {worth} % of full augmentation's gain"
+        return f"{_part(outcome)} gave more than full augmentation, {worth} % of its gain"
+    return f"{_part(outcome)} gave {worth} % of full augmentation's gain"
 
 
 def _accuracies(outcome: Outcome) -> str:
@@ -61,26 +60,26 @@ def _accuracies(outcome: Outcome) -> str:
     return f"{said}{chosen} against {none} without and {full} with full augmentation"
 
 
-def _random_points(outcome: Outcome) -> str:
+def _at_random(outcome: Outcome) -> str:
     if outcome.baseline is None:
         return ""
     chosen, worth = (_rounded_share(outcome, policy) for policy in (outcome.policy, outcome.baseline))
     if worth < 0:
-        return f"; as many random points lost accuracy ({outcome.percent(outcome.chosen(outcome.baseline)['mean'])})"
+        return f"; as many random {outcome.unit} lost accuracy ({outcome.percent(outcome.chosen(outcome.baseline)['mean'])})"
     more = "more, " if worth > chosen >= 0 else ""
     of_what = " of full augmentation's gain" if chosen < 0 else ""  # otherwise the claim has already named it
-    return f"; as many random points gave {more}{worth} %{of_what}"
+    return f"; as many random {outcome.unit} gave {more}{worth} %{of_what}"
 
 
 def _without_gain(outcome: Outcome) -> str:
-    words = f"{_points(outcome)} gave {outcome.percent(outcome.chosen(outcome.policy)['mean'])}"
+    words = f"{_part(outcome)} gave {outcome.percent(outcome.chosen(outcome.policy)['mean'])}"
     if outcome.baseline is None:
         return words
-    return f"{words}, as many random points {outcome.percent(outcome.chosen(outcome.baseline)['mean'])}"
+    return f"{words}, as many random {outcome.unit} {outcome.percent(outcome.chosen(outcome.baseline)['mean'])}"
 
 
-def _points(outcome: Outcome) -> str:
-    return f"{100 * outcome.budget / outcome.curve.points:.3g} % of the points ({outcome.budget:,} of {outcome.curve.points:,})"
+def _part(outcome: Outcome) -> str:
+    return f"{100 * outcome.budget / outcome.curve.points:.3g} % of the {outcome.unit} ({outcome.budget:,} of {outcome.curve.points:,})"
 
 
 def _rounded_share(outcome: Outcome, policy: str) -> int:
@@ -102,7 +101,7 @@ class SummaryRow(NamedTuple):
     share: str
 
 
-def summary_rows(curve: Curve, ordering: Ordering) -> list[SummaryRow]:
+def summary_rows(curve: Curve, ordering: Selection) -> list[SummaryRow]:
     """The readable summary: no augmentation, every policy at the selection's budget (the chosen policy first), and full augmentation.
 
     Accuracies are means over seeds, with the sample deviation where there are two seeds or more; the share is that of full augmentation's

@@ -1,0 +1,143 @@
+"""Newton's method for the softmax problem: quick where all goes well, careful where it does not, and exact at the end either way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augury.softmax import SoftmaxProblem
+from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+
+DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
+ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
+CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
+QUICK = 4  # times these: full steps with a factor in single precision are tried first, since they need few factors, and cheaper ones
+SHORTEST = 1 / 64  # of a full step
+SMALL = 1e-2  # steps below this share of the largest parameter leave the Hessian nearly as it was
+ROUNDING = 64 * torch.finfo(torch.float64).eps  # by so much, relatively, J may seem to rise at its minimum
+SEPARATED = 1e-9  # mean loss, in nats, below which an unpenalised head has separated the classes and has no minimum
+FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
+
+SINGULAR = "the Hessian is singular: leave out constant or duplicated features, or {cure}"
+UNBOUNDED = "rounding hides the minimum: the classes are separable, or nearly so; {cure}"
+UNFINISHED = "max_iter steps were not enough: raise max_iter, or {cure} if the classes are separable"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where Newton's method stopped: at the minimum, unless `failure` says what went wrong."""
+
+    V: Float[Tensor, "directions params"]
+    iterations: int
+    failure: str | None
+
+
+def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], *, tol: float, max_iter: int) -> Fit:
+    """The minimum of J: full Newton steps as long as they run well, then, from where they left off, damped ones.
+
+    Converged when no parameter moves by more than `tol` x max(1, largest parameter), or when steps no longer shrink because rounding hides
+    what is left, provided that they are small by then.
+    """
+    V, taken, done = start, 0, False
+    if problem.penalty > 0 and _iterations_for_a_factor(problem) <= QUICK * CG_STEPS and V.numel() <= DENSE_PARAMS:
+        V, taken, done = _full_steps(problem, start, tol, max_iter)
+    return Fit(V, taken, None) if done else _damped_steps(problem, V, taken, tol=tol, max_iter=max_iter)
+
+
+def _full_steps(
+    problem: SoftmaxProblem, start: Float[Tensor, "directions params"], tol: float, max_iter: int
+) -> tuple[Float[Tensor, "directions params"], int, bool]:
+    """Where full Newton steps lead, their number, and whether that is the minimum.
+
+    Gradients are in full precision, factors of the Hessian in single precision, and a factor serves as long as steps are small and shrink
+    tenfold with it (Kelley 1995, section 5.4): neither moves the point at which steps end, only how fast they come there. Where even a
+    short step does not lower J, steps do not shrink, or single precision cannot factor the Hessian, the careful way must go on.
+    """
+    V, factor, fresh, step = start, None, True, math.inf
+    value, gradient = problem.evaluate(V)
+    for taken in range(1, max_iter + 1):
+        try:
+            factor = cholesky(problem.hessian(V, torch.float32)) if factor is None else factor
+        except NotPositiveDefiniteError:
+            return V, taken - 1, False
+        direction = torch.cholesky_solve(gradient.reshape(-1, 1).to(factor), factor).to(V).reshape(V.shape)
+        previous, step = step, float(direction.abs().max())
+        scale = max(1.0, float(V.abs().max()))
+        if step <= tol * scale:
+            return V - direction, taken, True
+        length, reached = 1.0, problem.evaluate(V - direction)
+        while not reached[0] <= value + ROUNDING * abs(value) and length > SHORTEST:
+            length /= 2
+            reached = problem.evaluate(V - length * direction)
+        if length <= SHORTEST or (fresh and previous / 2 < step < SMALL * scale):
+            return V, taken, False
+        V, (value, gradient) = V - length * direction, reached
+        fresh = length < 1 or step > min(SMALL * scale, previous / 10)
+        factor = None if fresh else factor
+    return V, max_iter, False
+
+
+def _damped_steps(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], taken: int, *, tol: float, max_iter: int) -> Fit:
+    """Newton's method with backtracking line search on J, after so many steps already `taken`.
+
+    A step is solved for by a Cholesky factor of the Hessian or, where that costs more, by conjugate gradients to a residual that shrinks
+    with the gradient's (Nocedal and Wright 2006, section 7.1), which keeps the convergence superlinear.
+    """
+    V, value, step, resolved = start, problem.objective(start), np.inf, True
+    first = float(problem.gradient(torch.zeros_like(V)).norm()) or 1.0
+    for iteration in range(taken + 1, max_iter + 1):
+        gradient = problem.gradient(V)
+        forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
+        solved, singular = _newton_solve(problem, V, gradient, forcing)
+        direction = -solved
+        decrease = -float((gradient * direction).sum())
+        previous, step = step, float(direction.abs().max())
+        resolved = decrease > ROUNDING * max(1.0, abs(value))
+        V, value = _line_search(problem, V, direction, value, decrease) if resolved else (V + direction, value)
+        scale = max(1.0, float(V.abs().max()))
+        stagnant = not resolved and step > previous / 2
+        if problem.penalty == 0 and value < SEPARATED * float(problem.weights.sum()):
+            return Fit(V, iteration, UNBOUNDED)
+        if step <= tol * scale or stagnant:
+            failure = SINGULAR if singular else UNBOUNDED if step > max(tol, FLOOR) * scale else None
+            return Fit(V, iteration, failure)
+    return Fit(V, max_iter, UNFINISHED)
+
+
+def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> tuple[Tensor, bool]:
+    """H^-1 gradient, exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there; and if H is singular.
+
+    Where H is singular a slight damping gives a direction of descent all the same: whether there is a minimum shows at the end.
+    """
+    rhs = gradient.reshape(1, -1)
+    if _iterations_for_a_factor(problem) > CG_STEPS or rhs.shape[1] > DENSE_PARAMS:
+        limit = CG_STEPS if rhs.shape[1] <= DENSE_PARAMS else 2 * rhs.shape[1]
+        found = conjugate_gradients(problem.hessian_operator(V), rhs, problem.hessian_diagonal(V), tol=tol, max_iter=limit)
+        if found.converged or rhs.shape[1] > DENSE_PARAMS:
+            return found.solution.reshape(V.shape), False
+    hessian = problem.hessian(V)
+    try:
+        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), False
+    except NotPositiveDefiniteError:
+        diagonal = hessian.diagonal()
+        diagonal += FLOOR * diagonal.clamp(min=FLOOR * float(diagonal.max()))
+        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), True
+
+
+def _iterations_for_a_factor(problem: SoftmaxProblem) -> float:
+    """How many conjugate-gradient iterations cost as much as the dense Hessian and its factor."""
+    n, (k, p) = len(problem.features), problem.shape
+    return (n * k * (k + 1) * p**2 + (k * p) ** 3 / 3) / (4 * n * k * p)
+
+
+def _line_search(problem: SoftmaxProblem, V: Tensor, direction: Tensor, value: float, decrease: float) -> tuple[Tensor, float]:
+    """Halve the step until it brings the share `ARMIJO` of what its slope promises; J is convex, so that one exists."""
+    length = 1.0
+    while (reached := problem.objective(V + length * direction)) > value - ARMIJO * length * decrease and length > FLOOR:
+        length /= 2
+    return V + length * direction, reached
