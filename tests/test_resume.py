@@ -34,6 +34,38 @@ def times(path: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in [path, *path.rglob("*")]}
 
 
+def run_killed_at_each_file(settings: dict[str, Any], out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Each run goes on where the one before it died, makes one new file, and leaves half of the next in a temporary file."""
+    replace, unlink = Path.replace, Path.unlink
+    made: list[Path] = []
+    dead: list[Path] = []
+
+    def half_then_die(temporary: Path, target: Path) -> Path:
+        new = not target.exists() and target.is_relative_to(out)
+        if new and made:
+            os.truncate(temporary, temporary.stat().st_size // 2)
+            dead.append(temporary)
+            raise Killed
+        made.extend([target] * new)
+        return replace(temporary, target)
+
+    def clean_up_while_alive(path: Path, **options: bool) -> None:
+        if not dead:
+            unlink(path, **options)
+
+    kills = 0
+    while kills < 100:
+        made.clear()
+        dead.clear()
+        with monkeypatch.context() as patches, contextlib.suppress(Killed):
+            patches.setattr(Path, "replace", half_then_die)
+            patches.setattr(Path, "unlink", clean_up_while_alive)
+            run(**settings, out=out)
+            break
+        kills += 1
+    return kills
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing interrupted; no test changes it."""
@@ -77,34 +109,7 @@ def test_the_same_run_in_another_folder_has_the_same_bytes(finished: Path, tmp_p
 def test_a_run_killed_in_the_middle_of_writing_each_of_its_files_ends_with_the_same_files(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each run goes on where the one before it died, makes one new file, and leaves half of the next in a temporary file."""
-    replace, unlink = Path.replace, Path.unlink
-    made: list[Path] = []
-    dead: list[Path] = []
-
-    def half_then_die(temporary: Path, target: Path) -> Path:
-        new = not target.exists()
-        if new and made:
-            os.truncate(temporary, temporary.stat().st_size // 2)
-            dead.append(temporary)
-            raise Killed
-        made.extend([target] * new)
-        return replace(temporary, target)
-
-    def clean_up_while_alive(path: Path, **options: bool) -> None:
-        if not dead:
-            unlink(path, **options)
-
-    kills = 0
-    while kills < 100:
-        made.clear()
-        dead.clear()
-        with monkeypatch.context() as patches, contextlib.suppress(Killed):
-            patches.setattr(Path, "replace", half_then_die)
-            patches.setattr(Path, "unlink", clean_up_while_alive)
-            run(**SETTINGS, out=tmp_path / "killed")
-            break
-        kills += 1
+    kills = run_killed_at_each_file(SETTINGS, tmp_path / "killed", monkeypatch)
     assert len(contents(finished)) <= kills < 100  # checkpoint and features are written, too, and then removed
     assert contents(tmp_path / "killed") == contents(finished)
 

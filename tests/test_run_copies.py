@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -184,17 +185,18 @@ def test_the_curve_agrees_with_refits_by_an_independent_library(plain: Run, part
         ("copies by influence", 0, 30, plain.ordering.selected, 4),
         ("copies by influence", 0, 150, plain.ordering.candidates[:150], 2),
         ("random copies", 1, 75, random_copies(100, K, 1).candidates[:75], 1),
-        ("random copies, weighted alike", 1, 75, random_copies(100, K, 1).candidates[:75], 4),
+        ("equally weighted random copies", 1, 75, random_copies(100, K, 1).candidates[:75], 4),
         ("whole points by influence", 1, 30, points.candidates[:30], 1),
     ):
         found = rows.loc[(policy, seed, budget)]
         assert (found["accuracy"], found["loss"]) == pytest.approx(parts.fitted(chosen, weight), rel=1e-4, abs=1e-9)
     assert curve.points == 300
+    assert curve.cause["baseline"] == "equally weighted random copies"  # a choice is not praised for its weight
     assert plain.ordering.cause["recommended"] in set(curve.frame["budget"])
     assert curve.frame.groupby("policy")["seed"].nunique().to_dict() == {
         "copies by influence": 1,
         "random copies": 2,
-        "random copies, weighted alike": 2,
+        "equally weighted random copies": 2,
         "whole points by influence": 2,
     }
 
@@ -206,11 +208,13 @@ def test_copies_at_random_are_each_there_once_and_another_seed_draws_others() ->
     assert np.mean(one.candidates == other.candidates) < 0.1
 
 
-def test_where_a_copy_weighs_one_random_copies_are_measured_once_and_two_processes_change_nothing(tmp_path: Path) -> None:
+def test_where_a_copy_weighs_one_random_copies_are_measured_once_and_two_workers_change_nothing(tmp_path: Path) -> None:
     found = run(**COPIES, copy_weight=1, copies="none", out=tmp_path / "one")
-    again = run(**COPIES, copy_weight=1, copies="none", jobs=2, out=tmp_path / "two")
+    with parallel_config(backend="threading"):
+        again = run(**COPIES, copy_weight=1, copies="none", jobs=2, out=tmp_path / "two")
     assert found.curve is not None
     assert again.curve is not None
+    assert found.curve.cause["baseline"] == "random copies"
     assert found.curve.policies == ["copies by influence", "random copies", "whole points by influence"]
     pd.testing.assert_frame_equal(found.curve.frame, again.curve.frame, check_exact=True)
 
@@ -289,7 +293,7 @@ def test_the_recorded_command_repeats_the_run(plain: Run, tmp_path: Path) -> Non
     assert result.exit_code == 0
     for name in ("config.json", "selection.parquet", "flags.parquet", "curve.parquet", "report.html"):
         assert (tmp_path / "again" / name).read_bytes() == (plain.folder / name).read_bytes()
-    assert f"({'30 of 300 copies, each weighing 4'})" in result.stdout
+    assert "(30 of 300 copies, each weighing 4)" in result.stdout
     assert "are recommended" in result.stdout
     assert f"{len(plain.flags.frame)} of the 300 copies are flagged" in result.stdout
 

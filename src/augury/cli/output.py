@@ -64,7 +64,8 @@ def _result(found: Run) -> dict[str, Any]:
     }
     if found.curve is None:
         return result
-    return result | {"report": str(found.report), "headline": reports.headline(found.curve, found.ordering), **measured(found.curve)}
+    told = {"report": str(found.report), "headline": reports.headline(found.curve, found.ordering)}
+    return {**measured(found.curve), **result, **told}
 
 
 def _chosen(found: Run) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _chosen(found: Run) -> dict[str, Any]:
         "selected": [list(pair) for pair in zip(ordering.point[:size].tolist(), ordering.copy[:size].tolist(), strict=True)],
         "weight": ordering.weight_at(size),
         "recommended": ordering.cause["recommended"],
-        "predicted": json.loads(ordering.predicted().to_json(orient="records", double_precision=15)),
+        "predicted": ordering.predicted().to_dict("records"),
         "flagged": None if found.flags is None else len(found.flags.frame),
     }
 

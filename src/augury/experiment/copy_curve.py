@@ -26,7 +26,8 @@ from augury.softmax import point_losses
 
 Labelled = tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int64]]
 Draws = Mapping[str, Sequence[CopyOrdering]]
-CHOSEN, RANDOM, WEIGHTED, POINTS = "copies by influence", "random copies", "random copies, weighted alike", "whole points by influence"
+CHOSEN, POINTS = "copies by influence", "whole points by influence"
+RANDOM, WEIGHTED = "random copies", "equally weighted random copies"
 
 
 class Measured(NamedTuple):

@@ -15,7 +15,7 @@ from augury.augmentation import CopiedFeatures
 from augury.copies import CopyOrdering, choose_copies, flag_copies
 from augury.copies.flags import NEIGHBOURS
 from augury.evaluation import Curve
-from augury.experiment.copy_curve import CHOSEN, RANDOM, Labelled, compared, measure_copies
+from augury.experiment.copy_curve import CHOSEN, RANDOM, WEIGHTED, Labelled, compared, measure_copies
 from augury.experiment.copy_files import chosen_copies, copy_images, save_copies, write_copies
 from augury.experiment.copy_settings import Price, weight_of
 from augury.experiment.pipeline import Pipeline, as_bytes
@@ -123,7 +123,8 @@ class CopyStages:
         policies = compared(ordering, stages.scores, len(stages.transform), seeds)
         budgets = sorted({*stages.budgets, max(1, ordering.cause["recommended"])})
         say(f"curve: {len(policies)} policies, {config.seeds} draws, {len(budgets)} budgets, {len(y)} test images")
-        cause = {"policy": CHOSEN, "baseline": RANDOM, "test": "augmented" if config.test_copies else "clean", "test_images": len(y)}
+        baseline = WEIGHTED if WEIGHTED in policies else RANDOM  # so that a choice is not praised for what its weight brings
+        cause = {"policy": CHOSEN, "baseline": baseline, "test": "augmented" if config.test_copies else "clean", "test_images": len(y)}
         found = measure_copies(
             self.points,
             (X, y),

@@ -124,12 +124,21 @@ def _chosen_budget(outcome: Outcome) -> list[alt.Chart]:
     return [*layers, ring.mark_point(size=240, color=ACCENT, strokeWidth=1.5, filled=False)]
 
 
-def budget_line(outcome: Outcome, budget: int, name: str, raised: int = 0, **look: Any) -> list[alt.Chart]:  # noqa: ANN401  (of a rule)
-    """A line at a budget with its name at the foot, so many lines of text higher."""
+def budget_line(
+    outcome: Outcome,
+    budget: int,
+    name: str,
+    line: int = 0,
+    *,
+    foot: bool = True,
+    **look: Any,  # noqa: ANN401  (of a rule)
+) -> list[alt.Chart]:
+    """A line at a budget, its name on a line of text, counted from 0, at the foot of the chart or at its head."""
     late = budget > outcome.curve.points / (4 if outcome.unit == "copies" else 2)  # right of the middle of the axis
     place: dict[str, Any] = {"align": "right", "dx": -6} if late else {"align": "left", "dx": 6}
+    place |= {"baseline": "bottom", "dy": -6 - 16 * line} if foot else {"baseline": "top", "dy": 6 + 16 * line}
     base = alt.Chart(pd.DataFrame([{"budget": budget, "name": name}])).encode(x="budget:Q")
-    text = base.mark_text(baseline="bottom", dy=-6 - 16 * raised, **place, **halo()).encode(y=alt.value("height"), text="name:N")
+    text = base.mark_text(**place, **halo()).encode(y=alt.value("height" if foot else 0), text="name:N")
     return [base.mark_rule(color=ACCENT, opacity=0.6, **look), text]
 
 

@@ -23,7 +23,8 @@ PALEST, DARKEST = 0.04, 0.62  # opacities between which text stays legible in li
 
 def forecast_chart(forecast: Forecast, of: Quantity) -> dict[str, Any]:
     """Predicted and measured values against the number of copies, with the selection's and the recommended budget marked."""
-    outcome, scale = forecast.outcome, 100 if of == "accuracy" else 1
+    outcome, rises = forecast.outcome, of == "accuracy"  # names stand where the lines do not
+    scale = 100 if of == "accuracy" else 1
     told = [
         {"kind": kind, "budget": budget, "value": scale * value}
         for kind, frame in (("predicted", forecast.predicted), ("measured", forecast.measured))
@@ -37,8 +38,8 @@ def forecast_chart(forecast: Forecast, of: Quantity) -> dict[str, Any]:
     layers = [
         predicted.mark_line(strokeWidth=2, strokeDash=[6, 4]),
         measured.mark_line(strokeWidth=2),
-        *budget_line(outcome, forecast.recommended, f"recommended: {forecast.recommended:,}", raised=1, strokeDash=[2, 3]),
-        *budget_line(outcome, outcome.budget, f"selection: {outcome.budget:,}"),
+        *budget_line(outcome, forecast.recommended, f"recommended: {forecast.recommended:,}", 1, foot=rises, strokeDash=[2, 3]),
+        *budget_line(outcome, outcome.budget, f"selection: {outcome.budget:,}", foot=rises),
         predicted.mark_point(filled=True, size=30, opacity=1, shape="square").encode(tooltip=details),
         measured.mark_point(filled=True, size=50, opacity=1).encode(tooltip=details),
     ]

@@ -50,8 +50,8 @@ def flagged(flags: Flags, copies: int) -> str:
     if frame.empty:
         return f"None of the {copies:,} copies is flagged"
     harmful, disputed, both = frame["harmful"].sum(), frame["disputed"].sum(), (frame["harmful"] & frame["disputed"]).sum()
-    why = f"{harmful:,} harmful, {disputed:,} disputed, {both:,} of them both"
-    return f"{len(frame):,} of the {copies:,} copies are flagged ({why}); {frame['selected'].sum():,} of them were chosen"
+    why = f"{harmful:,} harmful, {disputed:,} disputed, {both:,} both"
+    return f"{len(frame):,} of the {copies:,} copies are flagged ({why}), {frame['selected'].sum():,} of them chosen"
 
 
 def reasons(row: Mapping[str, Any], flags: Flags) -> list[str]:

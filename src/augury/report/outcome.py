@@ -68,6 +68,11 @@ class Outcome:
         return baseline if baseline in self.curve.policies and baseline != self.policy else None
 
     @property
+    def at_random(self) -> str:
+        """What the random baseline adds, in words."""
+        return "random points" if self.unit == "points" else str(self.baseline)
+
+    @property
     def policies(self) -> list[str]:
         """The measured policies: the chosen one, the random baseline, then the others as they were measured."""
         first = [policy for policy in (self.policy, self.baseline) if policy is not None]

@@ -65,17 +65,17 @@ def _at_random(outcome: Outcome) -> str:
         return ""
     chosen, worth = (_rounded_share(outcome, policy) for policy in (outcome.policy, outcome.baseline))
     if worth < 0:
-        return f"; as many random {outcome.unit} lost accuracy ({outcome.percent(outcome.chosen(outcome.baseline)['mean'])})"
+        return f"; as many {outcome.at_random} lost accuracy ({outcome.percent(outcome.chosen(outcome.baseline)['mean'])})"
     more = "more, " if worth > chosen >= 0 else ""
     of_what = " of full augmentation's gain" if chosen < 0 else ""  # otherwise the claim has already named it
-    return f"; as many random {outcome.unit} gave {more}{worth} %{of_what}"
+    return f"; as many {outcome.at_random} gave {more}{worth} %{of_what}"
 
 
 def _without_gain(outcome: Outcome) -> str:
     words = f"{_part(outcome)} gave {outcome.percent(outcome.chosen(outcome.policy)['mean'])}"
     if outcome.baseline is None:
         return words
-    return f"{words}, as many random {outcome.unit} {outcome.percent(outcome.chosen(outcome.baseline)['mean'])}"
+    return f"{words}, as many {outcome.at_random} {outcome.percent(outcome.chosen(outcome.baseline)['mean'])}"
 
 
 def _part(outcome: Outcome) -> str:

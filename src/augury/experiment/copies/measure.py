@@ -1,11 +1,11 @@
-"""A cell measured: its curve beside what was predicted, what was chosen, and what choosing cost."""
+"""A cell measured: its curve beside what was predicted, what was chosen, and what choosing costs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,17 +21,15 @@ from augury.report.copies.results import PERCENTS, budget_at
 from augury.softmax import point_losses
 
 SHOWN = 0.1  # the share at which it is counted which copies were chosen
-REFITS = 3  # timed, for their median
+TURNS = 3  # in which times are taken
 Weight = float | Literal["auto"]
-T = TypeVar("T")
 
 
 class Measured(NamedTuple):
-    """The tables of a cell; `choices` and `costs` are empty for policies of points."""
+    """The tables of a cell; `choices` is empty for policies of points."""
 
     curves: pd.DataFrame
     choices: pd.DataFrame
-    costs: pd.DataFrame
 
 
 class Reading(NamedTuple):
@@ -58,11 +56,11 @@ def realised(points: CopiedFeatures, ordering: CopyOrdering, budgets: Sequence[i
     return [read(fit(head, training_set(points, ordering, budget)), test) for budget in budgets]
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """A result, and the seconds of processor time that it took."""
+def seconds(work: Callable[[], object]) -> float:
+    """The processor time that some work takes."""
     start = time.process_time()
-    found = work()
-    return found, time.process_time() - start
+    work()
+    return time.process_time() - start
 
 
 def baseline(drawn: Drawn) -> dict[str, Any]:
@@ -85,26 +83,38 @@ def measure(drawn: Drawn, cell: Cell, weight: float) -> Measured:
     parts: dict[str, Measured] = {}
     for weighting in cell.weightings:
         if weighting == "1" and parts["auto"].curves["weight"].iloc[0] == 1:
-            parts["1"] = parts["auto"]._replace(costs=pd.DataFrame())  # nothing was chosen anew, so there is no cost
+            parts["1"] = parts["auto"]
         else:
-            asked: Weight = 1.0 if weighting == "1" else "auto" if cell.chooses else weight
-            ordering, seconds = timed(partial(cell.chosen, drawn, asked))
-            parts[weighting] = _measured(drawn, cell, ordering, seconds)
+            parts[weighting] = _measured(drawn, cell, cell.chosen(drawn, _asked(cell, weighting, weight)))
     key = drawn.task.key | cell.key
     tables = [[getattr(part, name).assign(**key, weighting=weighting) for weighting, part in parts.items()] for name in Measured._fields]
     return Measured(*(pd.concat(table, ignore_index=True) for table in tables))
 
 
-def _measured(drawn: Drawn, cell: Cell, ordering: CopyOrdering, seconds: float) -> Measured:
-    points, test = drawn.points(cell.pool), drawn.test
-    curve = _curve(points, ordering, _budgets(drawn, cell, ordering), test)
+def _asked(cell: Cell, weighting: str, weight: float) -> Weight:
+    return 1.0 if weighting == "1" else "auto" if cell.chooses else weight
+
+
+def _measured(drawn: Drawn, cell: Cell, ordering: CopyOrdering) -> Measured:
+    points = drawn.points(cell.pool)
+    curve = _curve(points, ordering, _budgets(drawn, cell, ordering), drawn.test)
     if not cell.chooses:
-        return Measured(curve, pd.DataFrame(), pd.DataFrame())
-    splits = drawn.pipeline.splits
-    choices = tally(ordering, points.labels, splits.train.classes, drawn.pipeline.transform.names)
-    everything = points.augmented(np.arange(len(points)))
-    refit = float(np.median([timed(lambda: fit(SoftmaxHead(), everything))[1] for _ in range(REFITS)]))
-    return Measured(curve, choices, pd.DataFrame({"choose_seconds": [seconds], "refit_seconds": [refit]}))
+        return Measured(curve, pd.DataFrame())
+    return Measured(curve, tally(ordering, points.labels, drawn.pipeline.splits.train.classes, drawn.pipeline.transform.names))
+
+
+def cost(drawn: Drawn, cell: Cell) -> pd.DataFrame:
+    """What choosing takes beside a cold refit on the fully augmented set: medians of processor times, taken in turns."""
+    points = drawn.points(cell.pool)
+    everything, head = points.augmented(np.arange(len(points))), drawn.head(cell.pool)
+    rows = []
+    for weighting in cell.weightings:
+        weight = _asked(cell, weighting, np.nan)
+        choose = partial(cell.choose, drawn, head, weight)
+        turns = [(seconds(choose), seconds(lambda: fit(SoftmaxHead(), everything))) for _ in range(TURNS)]
+        rows.append([weighting, *np.median(turns, axis=0)])
+    frame = pd.DataFrame(rows, columns=["weighting", "choose_seconds", "refit_seconds"])
+    return frame.assign(**drawn.task.key, **cell.key)
 
 
 def _budgets(drawn: Drawn, cell: Cell, ordering: CopyOrdering) -> list[int]:

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from augury.cells import Cells
 from augury.evaluation import one_thread
 from augury.experiment.copies.drawn import Drawn
-from augury.experiment.copies.measure import baseline, measure
+from augury.experiment.copies.measure import baseline, cost, measure
 from augury.experiment.copies.ways import Cell, cells
 from augury.experiment.subsampling import Task
 from augury.progress import say, silenced, track
@@ -27,7 +27,8 @@ class Sweep:
     Parameters
     ----------
     folder
-        `baselines/`, `curves/`, `choices/` and `costs/` hold what was measured, `networks/` what was trained; `work/` can be deleted.
+        `baselines/`, `curves/`, `choices/` and `costs/` hold what was measured, `networks/` what was trained; `work/` can be deleted, and
+        `costs/`, too, to take the times anew.
     """
 
     folder: Path
@@ -46,16 +47,22 @@ class Sweep:
             self._measure_seed(seed, tasks, [cell for cell in wanted if cell.seed == seed], jobs)
 
     def _measure_seed(self, seed: int, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int) -> None:
-        missing = [(task, cell) for task in tasks for cell in wanted if cell.name not in self.table("curves").names(task.group)]
-        say(f"seed {seed}: {len(missing)} of {len(tasks) * len(wanted)} cells to measure")
-        for task in dict.fromkeys(task for task, _ in missing):
+        everything = [(work, task, cell) for task in tasks for cell in wanted for work in self._of_cell(cell)]
+        missing = [(work, task, cell) for work, task, cell in everything if cell.name not in self.table(work).names(task.group)]
+        say(f"seed {seed}: {len(everything) - len(missing)} of {len(everything)} cells done before, {len(missing)} to measure")
+        for task in dict.fromkeys(task for _, task, _ in missing):
             self._prepare(task, seed)
-        work = (delayed(_measured)(self.folder, task, cell) for task, cell in missing)
+        work = (delayed(_WORK[name])(self.folder, task, cell) for name, task, cell in missing)
         for _ in track(Parallel(n_jobs=jobs, return_as="generator_unordered")(work), f"measuring seed {seed}", total=len(missing)):
             pass
         for task in tasks:
             for name in ("baselines", "curves", "choices", "costs"):
                 self.table(name).pack(task.group)
+
+    @staticmethod
+    def _of_cell(cell: Cell) -> tuple[str, ...]:
+        """What is measured of a cell, by the table that says whether it is finished."""
+        return ("curves", "costs") if cell.chooses else ("curves",)
 
     def _prepare(self, task: Task, seed: int) -> None:
         """The network, the features, and the row that all cells of the task and seed share."""
@@ -85,8 +92,16 @@ def _measured(folder: Path, task: Task, cell: Cell) -> None:
         found = measure(_shared(folder, task, cell.seed), cell, sweep.weight(task, cell.seed))
     if cell.chooses:
         sweep.table("choices").write(task.group, cell.name, found.choices)
-        sweep.table("costs").write(task.group, cell.name, found.costs)
     sweep.table("curves").write(task.group, cell.name, found.curves)  # the last: it says that the cell is finished
+
+
+def _timed(folder: Path, task: Task, cell: Cell) -> None:
+    with one_thread(), silenced():
+        found = cost(_shared(folder, task, cell.seed), cell)
+    Sweep(folder).table("costs").write(task.group, cell.name, found)
+
+
+_WORK = {"curves": _measured, "costs": _timed}
 
 
 def reproduce_copies(tasks: Iterable[Task], *, out: str | Path, seeds: int, jobs: int = 1) -> Path:

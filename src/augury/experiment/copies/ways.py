@@ -9,6 +9,7 @@ from typing import Literal
 
 from augury.copies import CopyOrdering, by_points, choose_copies
 from augury.experiment.copies.drawn import Drawn, Pool
+from augury.head import SoftmaxHead
 from augury.scores import Method
 from augury.selection import Order, Preference, rank
 
@@ -76,18 +77,21 @@ class Cell:
 
     def chosen(self, drawn: Drawn, weight: float | Literal["auto"]) -> CopyOrdering:
         """All copies in this way's order; `auto` for ways that choose copies alone."""
-        points = drawn.points(self.pool)
         if self.chooses:
-            named = TARGETS[self.way]
-            target = drawn.target if named == "validation" else named
-            return choose_copies(drawn.head(self.pool), points.augmented([])[:2], points.copies, target, weight=weight)
+            return self.choose(drawn, drawn.head(self.pool), weight)
         assert weight != "auto"
         method, preference, order = POLICIES["baseline" if self.way == FIRST else self.way]
         ordering = rank(drawn.scores(self.pool, method), preference, order, self.seed)
         if self.way == FIRST:
-            first = ordering.indices < len(drawn.train)
-            ordering = replace(ordering, indices=ordering.indices[(~first).argsort(kind="stable")])
-        return replace(by_points(ordering, points.copies.shape[1]), weight=weight)
+            later = ordering.indices >= len(drawn.train)
+            ordering = replace(ordering, indices=ordering.indices[later.argsort(kind="stable")])
+        return replace(by_points(ordering, drawn.points(self.pool).copies.shape[1]), weight=weight)
+
+    def choose(self, drawn: Drawn, head: SoftmaxHead, weight: float | Literal["auto"]) -> CopyOrdering:
+        """`choose_copies` with the target of this way, for a head fitted to the pool."""
+        points, named = drawn.points(self.pool), TARGETS[self.way]
+        target = drawn.target if named == "validation" else named
+        return choose_copies(head, points.augmented([])[:2], points.copies, target, weight=weight)
 
 
 def cells(seeds: int) -> list[Cell]:
