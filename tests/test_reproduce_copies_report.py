@@ -167,7 +167,7 @@ def test_ways_are_named_in_words() -> None:
 
 def test_a_report_shows_targets_figures_and_every_way(tmp_path: Path) -> None:
     page = write_copies_report(filled(tmp_path)).read_text()
-    assert "| mnist-rotate (code, lenet) | seed 0 | 1 | 5.00 | 80 | 120 | 120 |" in page
+    assert "| mnist-rotate (code, lenet) | seed 0 | 1 | 5.00 | 80.0 | 120.0 | 120.0 |" in page
     assert "cost (1 of 1)" in page
     assert "seed 1: full augmentation gains 5.00 points." in page
     for name in ("curves", "forecasts", "choices"):

@@ -86,8 +86,8 @@ def flag_copies(
     target
         (X, y) or (X, y, weight) of points whose labels are sure, as they are without copies; None: the training points.
     harm
-        A copy is strongly harmful if adding it is predicted to raise the target's mean loss by more than adding this share of the training
-        points once more would.
+        A copy is strongly harmful if adding it is predicted to raise the target's mean loss by more than adding once more any of this
+        share of the training points would change it, up or down. (They lower it, nearly all: the head was fitted to them.)
     neighbours
         How many nearest originals vote on a copy, by distance between features.
 
@@ -104,7 +104,7 @@ def flag_copies(
     aim = Target((state.points if target is None else state.read(target, "target"),))
     s = state.curvature.solve(aim.read(state.V).gradient.reshape(1, -1)).reshape(state.V.shape)
     own, found = (as_numpy(influences(points, state.V, s, state.problem.basis)) for points in (state.points, pool.points))
-    bound = max(0.0, float(np.quantile(own, harm)))
+    bound = float(np.quantile(np.abs(own), harm))
     return CopyFlags(pool.point, pool.copy, found, _disagreement(state.points, pool, neighbours), bound)
 
 

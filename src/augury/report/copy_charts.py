@@ -18,7 +18,7 @@ TITLES = {"loss": "mean loss (nats)", "accuracy": "accuracy (%)"}
 ROWS = 40  # transformations that are shown: those most chosen
 NUMBERED = 12  # classes up to which each cell shows its number
 LONGEST = 150  # pixels of a transformation's name
-PALEST, DARKEST = 0.04, 0.62  # opacities between which text stays legible in light and in dark
+FAINTEST, STRONGEST = 0.04, 0.62  # opacities between which text stays legible in light and in dark
 
 
 def forecast_chart(forecast: Forecast, of: Quantity) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def chosen_by_class(ordering: CopyOrdering, scores: Scores, names: list[str]) ->
 
 
 def heat_map(chosen: Chosen) -> dict[str, Any]:
-    """A cell a transformation and class, the darker the larger the share of the class's points for which it was chosen."""
+    """A cell a transformation and class, the stronger its colour, the larger the share of the class's points for which it was chosen."""
     cells = [
         {"transformation": name, "class": label, "chosen": int(count), "of": int(of), "share": 100 * float(share)}
         for name, counts, shares in zip(chosen.names, chosen.counts, chosen.shares, strict=True)
@@ -90,7 +90,7 @@ def heat_map(chosen: Chosen) -> dict[str, Any]:
     y = alt.Y("transformation:N", sort=chosen.names, title=None, axis=alt.Axis(labelLimit=LONGEST, minExtent=room))
     base = alt.Chart(pd.DataFrame(cells)).encode(x=x, y=y)
     shade = alt.Opacity(
-        "share:Q", scale=alt.Scale(domain=[0, max(float(chosen.shares.max()) * 100, 1e-9)], range=[PALEST, DARKEST]), legend=None
+        "share:Q", scale=alt.Scale(domain=[0, max(float(chosen.shares.max()) * 100, 1e-9)], range=[FAINTEST, STRONGEST]), legend=None
     )
     details = [
         *(alt.Tooltip(f"{name}:N") for name in ("transformation", "class")),

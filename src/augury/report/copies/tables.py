@@ -118,7 +118,7 @@ def targets(results: Results, way: str, weighting: str = "auto") -> str:
 
 
 def _target_row(rest: pd.DataFrame) -> list[str]:
-    shares = [spread(rest[f"share_{p}"]) for p in SHOWN]
+    shares = [spread(rest[f"share_{p}"], percent, 1) for p in SHOWN]
     elsewhere = rest["shortfall"].where(rest["gain"] < WORTHWHILE)
     ranks = [plain(rest[f"rank_{name}"]) for name in ("loss", "accuracy")]
     return [points(rest["gain"]), *shares, points(elsewhere), *ranks, plain(rest["cost"])]
