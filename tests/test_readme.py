@@ -35,7 +35,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_commands_of_the_readme_run_as_they_stand(photos: None) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ augury ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         result = CliRunner().invoke(app, [*shlex.split(command)[1:]], catch_exceptions=False)
         assert result.exit_code == 0, result.output
