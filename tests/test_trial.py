@@ -129,7 +129,7 @@ def test_cross_validated_c_is_that_of_a_grid_search_whose_folds_keep_copies_with
     refits = Refits(SoftmaxHead(), C_GRID)
     found = np.round(search.cv_results_["mean_test_score"], 12)
     best = C_GRID[int(np.argmax(found))]
-    assert refits.fit(training, points).C == best
+    assert best == refits.fit(training, points).C
     np.testing.assert_allclose(refits.head.coef_, SoftmaxHead(C=best).fit(*training).coef_, rtol=1e-6, atol=1e-8)
 
 

@@ -12,7 +12,7 @@ from augury.copies.passes import pull
 from augury.curvature import Curvature, ExactCurvature, FittedHead, IterativeCurvature, PointSet
 from augury.errors import InputError
 from augury.newton import ARMIJO, DENSE_PARAMS, FLOOR
-from augury.softmax import SoftmaxProblem, project
+from augury.softmax import SoftmaxProblem
 from augury.solvers import NotPositiveDefiniteError, cholesky
 
 FACTORS = 6  # most Hessians a refit computes
