@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from augury.errors import InputError, MissingExtraError
 from augury.networks import FACTORIES, Init, Network, build, default_for, load_weights, seeded
 
-FEATURES = {"tiny": 64, "lenet": 84, "cnn128": 128, "cnn512": 512, "norbnet": 128, "resnet20": 64, "resnet56": 64}
+FEATURES = {"tiny": 64, "lenet": 84, "cnn128": 128, "cnn512": 512, "norbnet": 128, "norbnet1152": 1152, "resnet20": 64, "resnet56": 64}
 
 
 def made(name: str, channels: int = 1, side: int = 28, classes: int = 10, seed: int = 0, init: Init = "default") -> Network:

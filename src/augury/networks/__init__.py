@@ -30,7 +30,7 @@ FACTORIES: dict[str, tuple[Factory, int]] = {  # what makes the network, and the
     "cnn128": (convolutional.cnn128, 8),
     "cnn512": (convolutional.cnn512, 10),
     "norbnet": (convolutional.norbnet, 16),
-    "norbnet1152": (partial(convolutional.norbnet, places=3), 48),
+    "norbnet1152": (partial(convolutional.norbnet, places=3), 16),
     "resnet20": (residual.resnet20, 8),
     "resnet56": (residual.resnet56, 8),
 }
