@@ -149,3 +149,16 @@ def test_cross_validation_needs_points_of_every_class_in_every_fold(setting: Fix
 def test_an_update_that_means_nothing_is_refused(method: str, order: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_update(method, order)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_accuracy_in_single_precision_is_that_of_double_precision_even_for_points_on_the_boundary(
+    setting: FixedFeatures, offset: float
+) -> None:
+    head = SoftmaxHead().fit(setting.train.features + offset, setting.train.labels)
+    X, y = setting.test.X.numpy() + offset, setting.test.y
+    if len(head.classes_) == 2:  # move the points to within rounding of the boundary, on either side
+        w = head.coef_[0]
+        margins = X @ w + head.intercept_[0]
+        X = X - (margins - 1e-9 * np.sign(margins) * np.arange(len(X)))[:, None] * w / (w @ w)
+    assert HeldOut.of(X, y).accuracy(head) == head.score(X, y)
