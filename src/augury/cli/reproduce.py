@@ -27,6 +27,14 @@ def _own(name: str, before: str = "") -> Any:  # noqa: ANN401  (likewise)
     return _choice(before + SETTINGS[name].metadata["help"], "TEXT", "Own data")
 
 
+def _of_own_data(data: str | None, **given: str | None) -> dict[str, str]:
+    """The settings that were given for data of one's own; without such data there must be none."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if data is None and chosen:
+        raise InputError(f"{min(chosen)}: belongs to data of your own; give --data, or leave it out")
+    return chosen
+
+
 @reproduce.callback()
 def _papers() -> None:
     """Repeat a paper's experiments: measure, store, compare."""
@@ -59,10 +67,7 @@ def subsampling(
 ) -> None:
     """*Efficient Augmentation via Data Subsampling*: every policy on every task, tables and figures beside the paper's."""
     checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
-    given = {"transform": transform, "classes": classes, "first": first, "test": test, "model": model, "weights": weights}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if data is None and chosen:
-        raise InputError(f"{min(chosen)}: belongs to data of your own; give --data, or leave it out")
+    chosen = _of_own_data(data, transform=transform, classes=classes, first=first, test=test, model=model, weights=weights)
     if data is not None:
         tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen), C=c or "1")]
     else:
@@ -94,10 +99,7 @@ def copies(
 ) -> None:
     """Copies against points: `choose_copies` beside paper 2's policies, with the same labels, features and numbers of copies."""
     checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
-    given = {"transform": transform, "classes": classes, "first": first, "test": test, "model": model, "weights": weights}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if data is None and chosen:
-        raise InputError(f"{min(chosen)}: belongs to data of your own; give --data, or leave it out")
+    chosen = _of_own_data(data, transform=transform, classes=classes, first=first, test=test, model=model, weights=weights)
     if data is not None:
         tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen))]
     else:
