@@ -23,7 +23,7 @@ from augury.experiment import RunConfig, folder, pipeline, run
 from augury.scores import Scores
 from augury.selection import Ordering, rank
 
-COMMANDS = ("run", "demo", "score", "select", "augment", "curve", "report")
+COMMANDS = ("run", "learn", "demo", "score", "select", "augment", "curve", "report")
 DATA = ["digits", "--first", "80", "--classes", "3,8"]
 QUICK = ["--epochs", "3", "--seed", "1"]
 TRANSFORM = ["--transform", "flip"]

@@ -1,6 +1,7 @@
 """Reference networks: published sizes and accuracies, shapes, seeds, weights in files."""
 
 import importlib
+import math
 import os
 import sys
 import types
@@ -12,13 +13,22 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
 from augury.errors import InputError, MissingExtraError
 from augury.networks import FACTORIES, Init, Network, build, default_for, load_weights, seeded
+from augury.networks.strided import HalvingConv, StandardiseEach
 
 FEATURES = {"tiny": 64, "lenet": 84, "cnn128": 128, "cnn512": 512, "norbnet": 128, "norbnet1152": 1152, "resnet20": 64, "resnet56": 64}
+AT_EACH_PLACE = {"allconv": (512, 16), "strided": (96, 8)}  # features, and how many pixels lie between two places
+
+
+def features_of(name: str, height: int, width: int) -> int:
+    if name in FEATURES:
+        return FEATURES[name]
+    features, step = AT_EACH_PLACE[name]
+    return features * math.ceil(height / step) * math.ceil(width / step)
 
 
 def made(name: str, channels: int = 1, side: int = 28, classes: int = 10, seed: int = 0, init: Init = "default") -> Network:
@@ -62,8 +72,8 @@ def test_every_network_gives_scores_and_its_features_at_every_size(name: str, sh
     seen = []
     network.module.get_submodule(network.classifier).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     assert network.module(torch.rand(2, *shape)).shape == (2, 7)
-    assert seen == [(2, FEATURES[name])]
-    assert network.features == FEATURES[name]
+    assert seen == [(2, features_of(name, height, width))]
+    assert network.features == features_of(name, height, width)
 
 
 @pytest.mark.parametrize("name", FACTORIES)
@@ -130,6 +140,44 @@ def test_an_option_a_shortcut_takes_every_second_pixel_and_pads_a_quarter_of_the
     assert torch.equal(block(x)[:, 8:24], x[:, :, ::2, ::2])
     assert not block(x)[:, :8].any()
     assert not block(x)[:, 24:].any()
+
+
+def test_the_all_convolutional_network_is_the_discriminator_it_comes_from() -> None:
+    module = made("allconv").module
+    kernels = [tuple(weight.shape) for weight in module.parameters() if weight.ndim == 4]
+    assert kernels == [(64, 1, 5, 5), (128, 64, 5, 5), (256, 128, 5, 5), (512, 256, 5, 5)]
+    assert [norm.num_features for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)] == [128, 256, 512]
+    assert module.linear.weight.shape == (10, 2048)
+    values = torch.cat([weight.detach().flatten() for name, weight in module.named_parameters() if weight.ndim > 1])
+    assert values.abs().max() <= 0.04
+    assert float(values.std()) == pytest.approx(0.02 * 0.880, rel=0.01)  # a normal distribution cut off at two deviations
+
+
+@pytest.mark.parametrize(("side", "first"), [(8, 1), (7, 0)])
+def test_a_halving_convolution_has_tensorflows_same_padding(side: int, first: int) -> None:
+    layer = HalvingConv(1, 1)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.zero_()
+        layer.weight[0, 0, 2, 2] = 1  # the middle of the window shows where the windows lie
+    image = torch.arange(float(side * side)).view(1, 1, side, side)
+    assert torch.equal(layer(image), image[:, :, first::2, first::2])
+
+
+def test_each_image_is_standardised_by_itself() -> None:
+    contrasts = torch.tensor([0.1, 1, 0], dtype=torch.float64).view(3, 1, 1, 1)
+    images = torch.rand(3, 2, 8, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * contrasts + 0.25
+    standardised = StandardiseEach()(images)
+    assert_allclose(standardised.mean(dim=(1, 2, 3)), 0, atol=1e-12)
+    assert_allclose(standardised[1].std(correction=0), 1, rtol=1e-12)
+    assert_allclose(standardised[0].std(correction=0), images[0].std(correction=0) * 12, rtol=1e-12)  # its deviation is below 1 / 12
+    assert not standardised[2].any()
+
+
+def test_the_all_convolutional_network_sees_no_brightness_and_no_contrast() -> None:
+    module = made("allconv").module.eval()
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert_allclose(module(images).detach(), module(0.5 * images + 0.3).detach(), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "", "ResNet20"])

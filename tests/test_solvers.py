@@ -12,6 +12,7 @@ from augury.solvers import (
     NotPositiveDefiniteError,
     cholesky,
     conjugate_gradients,
+    known_to,
     largest_eigenvalue,
     stochastic_solution,
     upper_factor,
@@ -139,6 +140,7 @@ def test_conjugate_gradients_stop_at_negative_curvature() -> None:
 def test_the_upper_factor_is_that_of_the_stacked_rows(size: int, blocks: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = [torch.from_numpy(rng.standard_normal((n, size))) for n in (size, *rng.integers(1, 9, blocks))]
+    rows[0] = rows[0].triu()
     A = torch.cat(rows)
     R = upper_factor(rows[0], rows[1:])
     assert torch.equal(R, R.triu())
@@ -150,10 +152,24 @@ def test_the_upper_factor_keeps_digits_where_a_cholesky_factor_has_none_left() -
     A = torch.cat([f[:, :5], f[:, :1] + 1e-9 * f[:, 5:]], dim=1)
     with pytest.raises(NotPositiveDefiniteError):
         cholesky(A.T @ A)
-    R = upper_factor(A[:6], [A[6:]])
+    nothing = torch.zeros(6, 6, dtype=torch.float64)
+    R = upper_factor(nothing, [A[:6], A[6:]])
     assert float(R[-1, -1].abs()) < 1e-6
     with pytest.raises(NotPositiveDefiniteError):
-        upper_factor(A[:6, [0, 0]], [A[6:, [0, 0]]])
+        upper_factor(nothing[:2, :2], [A[:, [0, 0]]])
+
+
+@given(SIZES, SEEDS, st.floats(0, 5))
+def test_a_factor_is_known_to_more_digits_than_rounding_takes(size: int, seed: int, log_condition: float) -> None:
+    rng = np.random.default_rng(seed)
+    root = torch.from_numpy(rng.standard_normal((3 * size, size)))
+    root[:, -1] = root[:, 0] + 10**-log_condition * root[:, -1]
+    g = torch.from_numpy(rng.standard_normal((size, 5)))
+    factor = cholesky(root.T @ root)
+    found = torch.linalg.solve_triangular(factor, g, upper=False).square().sum(0)
+    exact = torch.linalg.solve_triangular(upper_factor(torch.zeros_like(factor), [root]).T, g, upper=False).square().sum(0)
+    assert float((found / exact - 1).abs().max()) <= known_to(factor) + 1e-13
+    assert known_to(factor) < 1e-7 * 10 ** (2 * log_condition)
 
 
 @given(SIZES, SEEDS)

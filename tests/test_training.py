@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from torch.nn import functional
 from augury.errors import InputError
 from augury.model import Model, features
 from augury.networks import build
-from augury.training import TrainingConfig, TrainingReport, loop, train
+from augury.training import Augment, Learner, Moment, TrainingConfig, TrainingReport, loop, train
 from augury.training.config import Schedule
 
 Array = npt.NDArray[Any]
@@ -393,6 +393,162 @@ def test_the_tiny_network_learns_digits_within_seconds() -> None:
     report = train(network.module, images[seen], labels[seen], config=config)
     assert report.accuracy > 0.99
     assert (features(Model(network.module, ""), images[unseen]).argmax(1) == labels[unseen]).mean() > 0.97
+
+
+class Seen(NamedTuple):
+    """What an augmentation is told with a batch."""
+
+    images: Tensor
+    labels: Tensor
+    step: int
+    steps: int
+    draws: list[float]
+    training: bool
+    precision: str
+
+
+class Watching:
+    """Leaves the images as they are, and keeps what it was told; its draws are its own affair."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    def __repr__(self) -> str:
+        return "Watching()"
+
+    def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        draws = torch.rand(3, generator=moment.generator).tolist()
+        torch.manual_seed(int(1e6 * draws[0]))  # dropout has its own stream, which nobody should meet here
+        self.seen.append(Seen(images, labels, moment.step, moment.steps, draws, moment.network.training, moment.precision))
+        return images
+
+
+class Inverting:
+    """White for black; with a graph behind the result, as a careless augmentation may give it."""
+
+    def __repr__(self) -> str:
+        return "Inverting()"
+
+    def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        return torch.ones((), requires_grad=True) - images
+
+
+class Tuning:
+    """A learner: one number that all images are multiplied by, fitted to their mean, with noise."""
+
+    def __init__(self, start: float = 1.0) -> None:
+        self.module = nn.Module()
+        self.module.factor = nn.Parameter(torch.tensor(start))
+        self.module.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.optimizer = torch.optim.Adam(self.module.parameters(), 0.01)
+
+    def __repr__(self) -> str:
+        return "Tuning()"
+
+    def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        noise = torch.rand((), generator=moment.generator)
+        self.optimizer.zero_grad()
+        with moment.reading() as network:
+            ((self.module.factor * images.mean() - noise) ** 2 + 1e-3 * network(images[:1] * self.module.factor).sum()).backward()
+        network.zero_grad()
+        self.optimizer.step()
+        self.module.steps += 1
+        return images * self.module.factor
+
+
+def test_an_augmentation_that_changes_nothing_changes_no_bit() -> None:
+    plainly, watched = plain(), plain()
+    config = TrainingConfig(2, 32)
+    first, second = train(plainly, *digits(), config=config), train(watched, *digits(), config=config, augment=Watching())
+    assert_array_equal(state(plainly), state(watched))
+    assert first == second
+
+
+def test_the_network_is_trained_on_what_the_augmentation_gives() -> None:
+    images, labels = digits()
+    augmented, inverted, config = plain(), plain(), TrainingConfig(2, 32)
+    assert isinstance(Inverting(), Augment)
+    assert not isinstance(Inverting(), Learner)
+    train(augmented, images, labels, config=config, augment=Inverting())
+    train(inverted, 255 - images, labels, config=config)
+    assert_allclose(state(augmented), state(inverted), atol=1e-6)
+    assert np.abs(state(augmented) - state(plain())).max() > 1e-3
+
+
+def test_an_augmentation_is_told_the_batch_and_the_moment() -> None:
+    (images, labels), watching = digits(), Watching()
+    train(mixed(), images, labels, config=TrainingConfig(2, 32, precision="bfloat16"), augment=watching)
+    seen = watching.seen
+    assert [one.step for one in seen] == list(range(8))
+    assert {(one.steps, one.training, one.precision) for one in seen} == {(8, True, "bfloat16")}
+    order = np.random.default_rng((0, loop.ORDER, 1)).permutation(100)[:32]
+    assert_allclose(seen[4].images, images[order] / 255, rtol=1e-6)
+    assert_array_equal(seen[4].labels, labels[order])
+
+
+def test_its_generator_follows_from_the_seed_and_the_step_alone(tmp_path: Path) -> None:
+    def draws(epochs: int, points: int = 100, checkpoint: Path | None = None, **settings: Any) -> list[list[float]]:  # noqa: ANN401  (settings)
+        watching = Watching()
+        train(plain(), *digits(points), config=TrainingConfig(epochs, 50, **settings), augment=watching, checkpoint=checkpoint)
+        return [one.draws for one in watching.seen]
+
+    expected = draws(3)
+    assert len({tuple(one) for one in expected}) == 6
+    assert draws(2) == expected[:4]
+    assert draws(3, points=51) == expected  # the last batch has one image
+    assert draws(3, learning_rate=0.1, optimizer="sgd") == expected
+    assert not {tuple(one) for one in draws(3, seed=1)} & {tuple(one) for one in expected}
+
+
+def test_reading_the_network_gives_its_modes_back_even_after_an_error() -> None:
+    network = mixed().train()
+    network.drop.eval()
+    moment = Moment(network, 0, 1, torch.Generator())
+    modes = []
+
+    def fail() -> None:
+        with moment.reading() as read:
+            modes.extend(module.training for module in read.modules())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not any(modes)
+    assert [module.training for module in network.modules()] == [module is not network.drop for module in network.modules()]
+
+
+def test_a_learner_is_kept_in_the_checkpoint_with_its_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, path, save = TrainingConfig(4, 32, seed=1), tmp_path / "c", loop.save
+
+    def fitted(checkpoint: Path | None) -> tuple[Array, TrainingReport]:
+        network, tuning = mixed(), Tuning()
+        assert isinstance(tuning, Learner)
+        report = train(network, *digits(), config=config, augment=tuning, checkpoint=checkpoint)
+        adam = tuning.optimizer.state_dict()["state"][0]
+        return np.concatenate([state(network), state(tuning.module), [float(adam[name]) for name in sorted(adam)]]), report
+
+    def killed(*arguments: Any) -> None:  # noqa: ANN401  (those of `save`)
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    expected, report = fitted(None)
+    monkeypatch.setattr(loop, "save", killed)
+    for _ in range(4):  # at every boundary between epochs
+        with pytest.raises(KeyboardInterrupt):
+            fitted(path)
+    found, resumed = fitted(path)
+    assert_array_equal(found, expected)
+    assert resumed == TrainingReport(report.losses, report.accuracy, 4)
+    assert expected[-3] != 1.0
+
+
+def test_a_checkpoint_of_another_augmentation_is_refused(tmp_path: Path) -> None:
+    config, path = TrainingConfig(1, 50), tmp_path / "c"
+    train(plain(), *digits(), config=config, augment=Tuning(), checkpoint=path)
+    train(plain(), *digits(), config=config, augment=Tuning(), checkpoint=path)
+    for other in (None, Inverting(), Tuning(start=1.1)):
+        with pytest.raises(InputError, match="of a training with another configuration"):
+            train(plain(), *digits(), config=config, augment=other, checkpoint=path)
 
 
 def test_a_copy_of_the_network_is_not_touched() -> None:

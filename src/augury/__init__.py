@@ -11,6 +11,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from augury.adapters import AugmentationSelector as AugmentationSelector
+    from augury.adapters import AugmentedClassifier as AugmentedClassifier
+    from augury.adapters import AugmentedDataset as AugmentedDataset
+    from augury.adapters import add_copies as add_copies
+    from augury.adapters import collate as collate
+    from augury.adapters import from_dataset as from_dataset
+    from augury.adapters import select as select
+    from augury.adapters import weighted_sampler as weighted_sampler
     from augury.augmentation import CopiedFeatures as CopiedFeatures
     from augury.augmentation import augment as augment
     from augury.copies import CopyFlags as CopyFlags
@@ -36,8 +44,13 @@ if TYPE_CHECKING:
     from augury.influence import leverage as leverage
     from augury.influence import network_influence as network_influence
     from augury.influence import self_influence as self_influence
+    from augury.learned import LearnedAugmentation as LearnedAugmentation
+    from augury.learned import LearnedCopies as LearnedCopies
+    from augury.learned import TeachingConfig as TeachingConfig
+    from augury.learned import learn as learn
     from augury.model import Model as Model
     from augury.model import features as features
+    from augury.notebook import show as show
     from augury.report import write_report as write_report
     from augury.scores import Scores as Scores
     from augury.scores import score as score
@@ -52,8 +65,19 @@ if TYPE_CHECKING:
     from augury.transforms import Rotate as Rotate
     from augury.transforms import Translate as Translate
     from augury.transforms import Union as Union
+    from augury.transforms.foreign import as_transform as as_transform
 
 _HOMES = {
+    "adapters": (
+        "AugmentationSelector",
+        "AugmentedClassifier",
+        "AugmentedDataset",
+        "add_copies",
+        "collate",
+        "from_dataset",
+        "select",
+        "weighted_sampler",
+    ),
     "augmentation": ("CopiedFeatures", "augment"),
     "copies": ("CopyFlags", "CopyOrdering", "by_points", "choose_copies", "class_weighted", "flag_copies", "training_set", "worst_group"),
     "data": ("Examples", "from_arrays", "load"),
@@ -62,11 +86,14 @@ _HOMES = {
     "experiment": ("Run", "RunConfig", "run"),
     "head": ("SoftmaxHead",),
     "influence": ("influence", "leverage", "network_influence", "self_influence"),
+    "learned": ("LearnedAugmentation", "LearnedCopies", "TeachingConfig", "learn"),
     "model": ("Model", "features"),
+    "notebook": ("show",),
     "report": ("write_report",),
     "scores": ("Scores", "score"),
     "selection": ("Ordering", "rank", "sample_k_dpp", "stratify"),
     "transforms": ("Compose", "Crop", "Custom", "Flip", "Rotate", "Translate", "Union"),
+    "transforms.foreign": ("as_transform",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -18,6 +18,7 @@ from augury.data.examples import Examples
 from augury.errors import InputError
 from augury.files import write_atomic, write_table
 from augury.progress import track
+from augury.transforms import as_transform
 
 
 class TrainingSet(NamedTuple):
@@ -86,15 +87,17 @@ class CopiedFeatures:
         return TrainingSet(X, y, weights)
 
 
-def augment(examples: Examples, chosen: npt.ArrayLike, transform: MakesCopies) -> Examples:
+def augment(examples: Examples, chosen: npt.ArrayLike, transform: object) -> Examples:
     """The copies alone of the `chosen` points, point by point in the given order: images, labels, and `origin` as "<point>#<copy's name>".
 
+    `transform`: Augury's, or another library's random augmentation as `augury.transforms.as_transform` takes it (4 draws an image).
     Cost: the transform's, for the chosen points only.
     """
     points = examples.select(_indices(chosen, len(examples)))
-    images = transform.copies(points.images)
+    copies = as_transform(transform)
+    images = copies.copies(points.images)
     k = images.shape[1]
-    origin = np.array([f"{point}#{name}" for point in points.origin for name in transform.names])
+    origin = np.array([f"{point}#{name}" for point in points.origin for name in copies.names])
     return Examples(images.reshape(len(points) * k, *examples.shape), np.repeat(points.labels, k), examples.classes, origin)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from augury.arrays import ArrayLike, as_features, as_labels, as_weights, returned_like
 from augury.errors import InputError
-from augury.newton import minimise
+from augury.newton import Fit, minimise
 from augury.softmax import SoftmaxProblem, contrast, offset, project
 
 
@@ -70,11 +70,16 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> SoftmaxHead:
         """Fit to `X` (points, features), `y` (points,) labels of any kind, `sample_weight` (points,) not negative; see the class."""
-        return self.fit_problem(self._problem(X, y, sample_weight))
+        self.fit_problem(self.problem(X, y, sample_weight))
+        return self
 
-    def fit_problem(self, problem: SoftmaxProblem) -> SoftmaxHead:
-        """Fit to a problem that is known to be sound, of the classes `classes_`: what `fit` does after its checks."""
-        found = minimise(problem, self._start(problem), tol=self.tol, max_iter=self.max_iter)
+    def fit_problem(self, problem: SoftmaxProblem, factor: Tensor | None = None) -> Fit:
+        """Fit to a problem that is known to be sound, of the classes `classes_`: what `fit` does after its checks.
+
+        `factor`: see `augury.newton.minimise`, whose result this gives back.
+        """
+        with torch.inference_mode():
+            found = minimise(problem, self._start(problem), tol=self.tol, max_iter=self.max_iter, factor=factor)
         W = found.V if problem.classes == 2 else problem.basis @ found.V
         shifted = 0.0 if problem.shift is None else W[:, :-1] @ problem.shift
         self.coef_: npt.NDArray[np.float64] = W[:, :-1].cpu().numpy().copy()
@@ -84,9 +89,10 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         self.failure_: str | None = found.failure and found.failure.format(cure=cure)
         if self.failure_:
             warnings.warn(f"SoftmaxHead did not converge: {self.failure_}", ConvergenceWarning, stacklevel=2)
-        return self
+        return found
 
-    def _problem(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> SoftmaxProblem:
+    def problem(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> SoftmaxProblem:
+        """The problem that `fit` solves, once arguments and settings are known to be sound; sets `classes_`."""
         self._check_settings()
         features, labels = self._validated(X, y)
         self.classes_, codes = np.unique(labels, return_inverse=True)

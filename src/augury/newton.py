@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (N
 CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
 QUICK = 4  # times these: full steps with a factor in single precision are tried first, since they need few factors, and cheaper ones
 SHORTEST = 1 / 64  # of a full step
-SMALL = 1e-2  # steps below this share of the largest parameter leave the Hessian nearly as it was
-ROUNDING = 64 * torch.finfo(torch.float64).eps  # by so much, relatively, J may seem to rise at its minimum
+NEAR = 1e-3  # steps below this share of the largest parameter are taken in full precision
+SHRINK = 10  # by which steps must shrink for a factor to serve again
+CERTAIN = 100  # times smaller than the tolerance must a step be that is not taken
+SMALL = 1e-2  # steps below this share of the largest parameter must shrink, or rounding is what is left
+ROUNDING = 64  # epsilons by which, relatively, J may seem to rise at its minimum
 SEPARATED = 1e-9  # mean loss, in nats, below which an unpenalised head has separated the classes and has no minimum
 FLOOR = 1e-8  # steps below this share of the largest parameter may be what rounding leaves of a minimum
 
@@ -30,56 +33,116 @@ UNFINISHED = "max_iter steps were not enough: raise max_iter, or {cure} if the c
 
 @dataclass(frozen=True)
 class Fit:
-    """Where Newton's method stopped: at the minimum, unless `failure` says what went wrong."""
+    """Where Newton's method stopped: at the minimum, unless `failure` says what went wrong.
+
+    `factor`: the last of the Hessian, in single precision, if full steps led there.
+    """
 
     V: Float[Tensor, "directions params"]
     iterations: int
     failure: str | None
+    factor: Float[Tensor, "size size"] | None = None
 
 
-def minimise(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], *, tol: float, max_iter: int) -> Fit:
+def minimise(
+    problem: SoftmaxProblem,
+    start: Float[Tensor, "directions params"],
+    *,
+    tol: float,
+    max_iter: int,
+    factor: Float[Tensor, "size size"] | None = None,
+) -> Fit:
     """The minimum of J: full Newton steps as long as they run well, then, from where they left off, damped ones.
 
     Converged when no parameter moves by more than `tol` x max(1, largest parameter), or when steps no longer shrink because rounding hides
-    what is left, provided that they are small by then.
+    what is left, provided that they are small by then. `factor`: of a Hessian like the one at the start, as a like problem has; it may
+    save forming that one, and changes nothing else.
     """
-    V, taken, done = start, 0, False
-    if problem.penalty > 0 and _iterations_for_a_factor(problem) <= QUICK * CG_STEPS and V.numel() <= DENSE_PARAMS:
-        V, taken, done = _full_steps(problem, start, tol, max_iter)
-    return Fit(V, taken, None) if done else _damped_steps(problem, V, taken, tol=tol, max_iter=max_iter)
+    way = _Way(start, factor)
+    if problem.penalty > 0 and _iterations_for_a_factor(problem) <= QUICK * CG_STEPS and start.numel() <= DENSE_PARAMS:
+        way = _full_steps(problem, way, tol, max_iter)
+    if way.arrived:
+        return Fit(way.V, way.taken, None, way.factor)
+    return _damped_steps(problem, way.V, way.taken, tol=tol, max_iter=max_iter)
 
 
-def _full_steps(
-    problem: SoftmaxProblem, start: Float[Tensor, "directions params"], tol: float, max_iter: int
-) -> tuple[Float[Tensor, "directions params"], int, bool]:
-    """Where full Newton steps lead, their number, and whether that is the minimum.
+@dataclass(frozen=True)
+class _Way:
+    """How far steps have led: the parameters, the last factor of a Hessian, and if of this problem's; steps taken; if they arrived."""
 
-    Gradients are in full precision, factors of the Hessian in single precision, and a factor serves as long as steps are small and shrink
-    tenfold with it (Kelley 1995, section 5.4): neither moves the point at which steps end, only how fast they come there. Where even a
-    short step does not lower J, steps do not shrink, or single precision cannot factor the Hessian, the careful way must go on.
+    V: Float[Tensor, "directions params"]
+    factor: Float[Tensor, "size size"] | None = None
+    own: bool = False
+    taken: int = 0
+    arrived: bool = False
+
+
+def _full_steps(problem: SoftmaxProblem, way: _Way, tol: float, max_iter: int) -> _Way:
+    """Full Newton steps: in single precision as far as that leads, then with gradients in full precision, which decide where they end."""
+    single = problem.single()
+    if single is not None:
+        led = _steps(single, replace(way, V=way.V.to(torch.float32)), max(tol, NEAR), max_iter)
+        near = led.taken == 1  # from the start, which has more digits
+        way = replace(led, V=way.V if near else led.V.to(problem.features), taken=0 if near else led.taken, arrived=False)
+    return _steps(problem, way, tol, max_iter)
+
+
+def _steps(problem: SoftmaxProblem, way: _Way, tol: float, max_iter: int) -> _Way:
+    """Full Newton steps in the problem's precision, with factors in single precision.
+
+    A factor serves as long as steps shrink tenfold with it (Kelley 1995, section 5.4): it does not move the point at which steps end, only
+    how fast they come there. As they shrink by the same ratio again and again, the step after this one is known: where it would be within
+    a hundredth of the tolerance, it is not taken. Where even a short step does not lower J, steps do not shrink, or single precision cannot
+    factor the Hessian, the careful way must go on.
     """
-    V, factor, fresh, step = start, None, True, math.inf
+    V, factor, own, step = way.V, way.factor, way.own, math.inf
     value, gradient = problem.evaluate(V)
-    for taken in range(1, max_iter + 1):
-        try:
-            factor = cholesky(problem.hessian(V, torch.float32)) if factor is None else factor
-        except NotPositiveDefiniteError:
-            return V, taken - 1, False
-        direction = torch.cholesky_solve(gradient.reshape(-1, 1).to(factor), factor).to(V).reshape(V.shape)
-        previous, step = step, float(direction.abs().max())
-        scale = max(1.0, float(V.abs().max()))
-        if step <= tol * scale:
-            return V - direction, taken, True
-        length, reached = 1.0, problem.evaluate(V - direction)
-        while not reached[0] <= value + ROUNDING * abs(value) and length > SHORTEST:
-            length /= 2
-            reached = problem.evaluate(V - length * direction)
-        if length <= SHORTEST or (fresh and previous / 2 < step < SMALL * scale):
-            return V, taken, False
-        V, (value, gradient) = V - length * direction, reached
-        fresh = length < 1 or step > min(SMALL * scale, previous / 10)
-        factor = None if fresh else factor
-    return V, max_iter, False
+    rounding, scale = ROUNDING * torch.finfo(V.dtype).eps, max(1.0, _largest(V))
+    for taken in range(way.taken + 1, max_iter + 1):
+        direction = _solved(factor, gradient)
+        previous, step = step, _largest(direction)
+        fresh = factor is None or step > previous / SHRINK
+        if fresh:
+            try:
+                factor, own = cholesky(problem.hessian(V, torch.float32)), True
+            except NotPositiveDefiniteError:
+                return _Way(V, taken=taken - 1)
+            direction = _solved(factor, gradient)
+            step, scale = _largest(direction), max(1.0, _largest(V))
+        following = step if previous == math.inf or fresh else CERTAIN * step * step / previous
+        if following <= tol * scale and (own or previous < math.inf):
+            return _Way(V - direction, factor, own, taken, arrived=True)
+        length, moved, (reached, slope) = _shortened(problem, V, direction, value + rounding * abs(value))
+        if fresh and (length <= SHORTEST or previous / 2 < step < SMALL * scale):
+            return _Way(V, taken=taken)
+        if length > SHORTEST:
+            V, value, gradient = moved, reached, slope
+        else:
+            factor, step = None, math.inf
+    return _Way(V, factor, own, max_iter)
+
+
+def _shortened(problem: SoftmaxProblem, V: Tensor, direction: Tensor, bound: float) -> tuple[float, Tensor, tuple[float, Tensor]]:
+    """The longest part of a step, halved again and again, after which J is within the bound: its length, where it ends, and J there."""
+    length, moved = 1.0, V - direction
+    reached = problem.evaluate(moved)
+    while not reached[0] <= bound and length > SHORTEST:
+        length /= 2
+        moved = V - length * direction
+        reached = problem.evaluate(moved)
+    return length, moved, reached
+
+
+def _largest(V: Tensor) -> float:
+    """The largest magnitude of its elements."""
+    return float(V.abs().max())
+
+
+def _solved(factor: Tensor | None, gradient: Float[Tensor, "directions params"]) -> Float[Tensor, "directions params"]:
+    """The factored matrix's inverse times the gradient; without a factor the gradient."""
+    if factor is None:
+        return gradient
+    return torch.cholesky_solve(gradient.reshape(-1, 1).to(factor), factor).to(gradient).reshape(gradient.shape)
 
 
 def _damped_steps(problem: SoftmaxProblem, start: Float[Tensor, "directions params"], taken: int, *, tol: float, max_iter: int) -> Fit:
@@ -97,7 +160,7 @@ def _damped_steps(problem: SoftmaxProblem, start: Float[Tensor, "directions para
         direction = -solved
         decrease = -float((gradient * direction).sum())
         previous, step = step, float(direction.abs().max())
-        resolved = decrease > ROUNDING * max(1.0, abs(value))
+        resolved = decrease > ROUNDING * torch.finfo(V.dtype).eps * max(1.0, abs(value))
         V, value = _line_search(problem, V, direction, value, decrease) if resolved else (V + direction, value)
         scale = max(1.0, float(V.abs().max()))
         stagnant = not resolved and step > previous / 2

@@ -33,6 +33,7 @@ from augury.errors import InputError
 from augury.files import read_table, write_table
 from augury.head import SoftmaxHead
 from augury.influence import influence, self_influence
+from augury.notebook import show
 from augury.softmax import point_losses
 
 Method = Literal["influence", "loss", "validation", "margin", "support", "uniform"]
@@ -89,6 +90,9 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def _repr_html_(self) -> str:
+        return show(self).html
 
     @property
     def positive(self) -> int:

@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 FAR = 16  # so many standard deviations from zero
+FEW = 100  # points of which all strips at once are as quick
+STRIP = 24  # so many rows of a Hessian at once, or a sixteenth of all
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64: what one pass over a block of points may hold of the design matrix
 
 
@@ -60,6 +62,29 @@ def collect(values: Float[Tensor, "points rows"], X: Float[Tensor, "points featu
     return torch.cat([values.T @ X, values.sum(dim=0)[:, None]], dim=1)
 
 
+def lower_gram(f: Float[Tensor, "points params"], weights: Float[Tensor, " points"]) -> Float[Tensor, "params params"]:
+    """On and below the diagonal, the sum of weights f f^T, strip by strip; what stands above it means nothing."""
+    p, weighted = f.shape[1], f * weights[:, None]
+    if len(f) < FEW:
+        return f.T @ weighted
+    step = max(STRIP, p // 16)
+    found = f.new_zeros(p, p)
+    for i in range(0, p, step):
+        found[i : i + step, : i + step] = f[:, i : i + step].T @ weighted[:, : i + step]
+    return found
+
+
+def gram(f: Float[Tensor, "points params"], S: Float[Tensor, "points directions directions"]) -> Float[Tensor, "size size"]:
+    """The sum of S (x) f f^T: n k (k + 1) p^2 operations, half of its blocks, and of each block, being computed once for two."""
+    k, p = S.shape[1], f.shape[1]
+    H = f.new_empty(k, p, k, p)
+    for a in range(k):
+        for b in range(a + 1):
+            half = lower_gram(f, S[:, a, b])
+            H[a, :, b] = H[b, :, a] = half.tril() + half.tril(-1).T
+    return H.reshape(k * p, k * p)
+
+
 def point_losses(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, " points"]:
     """-log p[y], in nats, to full relative precision also where p[y] is close to 1."""
     others = (scores - scores.gather(1, labels[:, None])).scatter(1, labels[:, None], -torch.inf)
@@ -93,11 +118,18 @@ class Local(NamedTuple):
     z: Float[Tensor, "points directions"]
 
 
-def local(z: Float[Tensor, "points directions"], labels: Int[Tensor, " points"], basis: Float[Tensor, "classes directions"]) -> Local:
-    """Losses and residuals at the scores z, to full relative precision; with two classes by a short way."""
+def local(
+    z: Float[Tensor, "points directions"],
+    labels: Int[Tensor, " points"],
+    basis: Float[Tensor, "classes directions"],
+    away: Float[Tensor, "points 1"] | None = None,
+) -> Local:
+    """Losses and residuals at the scores z, to full relative precision; with two classes by a short way, from `sides` if at hand."""
     if z.shape[1] > 1:
         return Local(point_losses(z @ basis.T, labels), slopes(z, labels, basis), z)
-    return Local(softplus(_away(labels, z) * z, threshold=50)[:, 0], slopes(z, labels, basis), z)
+    away = sides(labels, z) if away is None else away
+    margins = away * z
+    return Local(softplus(margins, threshold=50)[:, 0], away * torch.sigmoid(margins), z)
 
 
 def slopes(
@@ -106,13 +138,13 @@ def slopes(
     """The residuals r alone."""
     if z.shape[1] > 1:
         return residuals(z @ basis.T, labels) @ basis
-    away = _away(labels, z)
+    away = sides(labels, z)
     return away * torch.sigmoid(away * z)
 
 
-def _away(labels: Tensor, z: Tensor) -> Float[Tensor, "points 1"]:
-    """1 where a higher score is a higher loss, else -1."""
-    return 1 - 2 * labels[:, None].to(z)
+def sides(labels: Int[Tensor, " points"], like: Tensor) -> Float[Tensor, "points 1"]:
+    """Of two classes: 1 where a higher score is a higher loss, else -1, in the type of `like`."""
+    return 1 - 2 * labels[:, None].to(like)
 
 
 def spread(
@@ -130,12 +162,12 @@ def offset(features: Float[Tensor, "points features"]) -> Float[Tensor, " featur
     Such features are nearly collinear with the intercept, which costs digits, and conjugate gradients their speed. Since the intercept is
     free, fitting features less their means is the same problem.
     """
-    mean = features.new_ones(len(features)) @ features / len(features)  # a product of matrices is several times faster than `mean`
-    far = torch.nonzero(mean.abs() > 1)[:, 0]
-    if len(far) == 0:
+    equal = features.new_full((len(features),), 1 / len(features))
+    mean = equal @ features  # a product of matrices is several times faster than `mean`, or `std`
+    if not bool((mean.abs() > 1).any()):
         return None
-    spread = torch.std(features[:, far], dim=0, correction=0)
-    return mean if bool((mean[far].abs() > FAR * spread + 1).any()) else None
+    spread = (equal @ features.square() - mean.square()).clamp(min=0).sqrt()  # what cancels is far all the same
+    return mean if bool((mean.abs() > FAR * spread + 1).any()) else None
 
 
 @dataclass(frozen=True)
@@ -171,9 +203,34 @@ class SoftmaxProblem:
         return contrast(self.classes, self.features)
 
     @cached_property
-    def _single_design(self) -> Float[Tensor, "points params"]:
-        """The design matrix in single precision, kept where one block holds all points."""
-        return design(self.rows(slice(None)).to(torch.float32))
+    def _away(self) -> tuple[Float[Tensor, " points"], Float[Tensor, " points"]]:
+        """Of two classes: 1 where a higher score is a higher loss, else -1; and the same times the weights."""
+        away = sides(self.labels, self.weights)[:, 0]
+        return away, away * self.weights
+
+    @cached_property
+    def _ridge(self) -> Float[Tensor, " params"]:
+        """The penalty lam of each of V's columns: the intercepts, in the last one, are free."""
+        ridge = self.features.new_full((self.shape[1],), self.penalty)
+        ridge[-1] = 0
+        return ridge
+
+    @property
+    def _whole(self) -> bool:
+        """Whether one block holds all points."""
+        return len(self.features) * self.shape[1] <= BLOCK_ELEMENTS
+
+    @cached_property
+    def _design(self) -> Float[Tensor, "points params"]:
+        """The design matrix of all points, kept where they are one block."""
+        return design(self.rows(slice(None)))
+
+    def single(self) -> SoftmaxProblem | None:
+        """The same in single precision, if one block holds all points."""
+        if not self._whole:
+            return None
+        X, w = self.rows(slice(None)).to(torch.float32), self.weights.to(torch.float32)
+        return SoftmaxProblem(X, self.labels, w, self.classes, self.penalty)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -197,6 +254,8 @@ class SoftmaxProblem:
 
     def evaluate(self, V: Float[Tensor, "directions params"]) -> tuple[float, Float[Tensor, "directions params"]]:
         """J(V) and dJ/dV, by one pass over the points."""
+        if self.classes == 2 and self._whole:
+            return self._evaluate_two(V)
         total, g = self._penalty(V), self._penalised(V)
         for X, labels, w in self.blocks():
             found = local(project(X, V), labels, self.basis)
@@ -204,38 +263,32 @@ class SoftmaxProblem:
             g += collect(w[:, None] * found.r, X)
         return float(total), g
 
+    def _evaluate_two(self, V: Float[Tensor, "1 params"]) -> tuple[float, Float[Tensor, "1 params"]]:
+        """The same for two classes and one block, in as few operations as there can be."""
+        away, away_weighted = self._away
+        margins, image = away * torch.mv(self._design, V[0]), self._ridge * V[0]
+        value = torch.dot(self.weights, softplus(margins, threshold=50)) + torch.dot(image, V[0]) / 2
+        return float(value), torch.addmv(image, self._design.T, away_weighted * torch.sigmoid(margins))[None]
+
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
         """J(V)."""
-        total = self._penalty(V)
-        for X, labels, w in self.blocks():
-            total = total + w @ local(project(X, V), labels, self.basis).losses
-        return float(total)
+        return self.evaluate(V)[0]
 
     def gradient(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "directions params"]:
         """dJ/dV."""
-        g = self._penalised(V)
-        for X, labels, w in self.blocks():
-            g += collect(w[:, None] * slopes(project(X, V), labels, self.basis), X)
-        return g
+        return self.evaluate(V)[1]
 
     def hessian(self, V: Float[Tensor, "directions params"], dtype: torch.dtype | None = None) -> Float[Tensor, "size size"]:
-        """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 operations, half of its blocks being computed once for two.
+        """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 operations.
 
         `dtype`: in which the products are formed, V's own unless given; in single precision they take half the time.
         """
-        k, p = self.shape
-        H = V.new_zeros(k, p, k, p, dtype=dtype)
-        for X, _, w in self.blocks(width=self.classes * k):
-            f = self._single_design if dtype == torch.float32 and len(X) == len(self.features) else design(X).to(H.dtype)
-            S = (spread(project(X, V), self.basis) * w[:, None, None]).to(H.dtype)
-            for a in range(k):
-                for b in range(a + 1):
-                    H[a, :, b] += (f * S[:, a, b, None]).T @ f
-        for a in range(k):
-            for b in range(a):
-                H[b, :, a] = H[a, :, b].T
-            H[a, :, a].diagonal()[:-1].add_(self.penalty)
-        return H.reshape(k * p, k * p)
+        H = torch.diag(self._ridge.repeat(self.shape[0])).to(dtype or V.dtype)
+        for part in self.parts(width=self.classes * self.shape[0]):
+            f = self._design if self._whole else design(self.rows(part))
+            S = spread(f[part] @ V.T if self._whole else f @ V.T, self.basis) * self.weights[part, None, None]
+            H = H + gram((f[part] if self._whole else f).to(H.dtype), S.to(H.dtype))
+        return H
 
     def hessian_product(self, V: Float[Tensor, "directions params"], rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
         """The Hessian times each of `rows` (flattened like V), without forming it; see `hessian_operator`."""
@@ -273,7 +326,5 @@ class SoftmaxProblem:
         return self.penalty / 2 * V[:, :-1].square().sum()
 
     def _penalised(self, U: Float[Tensor, "rows params"]) -> Float[Tensor, "rows params"]:
-        """The penalty's gradient lam D U: the intercepts, in the last column, are free."""
-        image = self.penalty * U
-        image[:, -1] = 0
-        return image
+        """The penalty's gradient, lam D U."""
+        return self._ridge * U

@@ -30,7 +30,8 @@ def main() -> None:
     except (InputError, OSError) as error:
         code = _fail(str(error))
     if code == INTERRUPTED:
-        typer.echo("interrupted: the same `augury run` takes up what it has left", err=True)
+        command = "learn" if sys.argv[1:2] == ["learn"] else "run"
+        typer.echo(f"interrupted: the same `augury {command}` takes up what it has left", err=True)
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from augury import report as reports
+from augury.cli.learn import learn
 from augury.cli.options import DATA, MODEL, SETTINGS, Cache, Json, Quiet, ScoresFile, configured, place
 from augury.cli.output import answer, measured, print_table, tell
 from augury.cli.reproduce import reproduce
@@ -16,6 +17,8 @@ from augury.experiment import RunConfig, augment_data, curve_data, load_selectio
 from augury.experiment import run as run_all
 from augury.progress import silenced
 from augury.report.copies import write_copies_report
+from augury.report.learn_run import write_learn_report
+from augury.report.learning import write_learning_report
 from augury.report.subsampling import write_sweep_report
 from augury.scores import Scores
 from augury.selection import rank
@@ -24,6 +27,7 @@ DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]})
 app.add_typer(reproduce, name="reproduce")
+app.command()(learn)
 
 
 def _show_version(wanted: bool) -> bool:  # noqa: FBT001  (Typer calls it by position)
@@ -151,6 +155,7 @@ def curve(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a reproduced paper.")]) -> None:
     """Write the report of a folder anew, from the results in it."""
-    written_by = {"settings": write_sweep_report, "baselines": write_copies_report}  # what only a sweep of that kind has
-    write = next((write for name, write in written_by.items() if (folder / name).is_dir()), reports.write_report)
+    written_by = {"settings": write_sweep_report, "baselines": write_copies_report, "cells": write_learning_report}
+    written_by |= {"augmentation.safetensors": write_learn_report}
+    write = next((write for name, write in written_by.items() if (folder / name).exists()), reports.write_report)  # what no other kind has
     typer.echo(f"report: {write(folder)}")

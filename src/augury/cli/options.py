@@ -1,4 +1,4 @@
-"""The options of the commands: the fields of `RunConfig`, and what every command has."""
+"""The options of the commands: the fields of `RunConfig` or of other settings, and what every command has."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from augury.experiment import RunConfig
+from augury.experiment.settings import Settings
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
-TYPES = get_type_hints(RunConfig)
 WORDS = {int: "N", float: "X", bool: ""}
 DATA = ("data", "data_dir", "classes", "first", "size", "test", "test_share", "validation", "validation_share", "seed")
 MODEL = ("model", "weights", "epochs", "C", "device")
@@ -33,19 +33,23 @@ def place(text: str) -> Any:  # noqa: ANN401  (typer gives its options no type)
 Cache = Annotated[Path | None, place("Folder in which features are kept, by content, for later commands.")]
 
 
-def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command `command(config, ...)` the named fields of `RunConfig` as options, before its own."""
+def configured(*names: str, of: type[Settings] = RunConfig) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command `command(config, ...)` the named fields of the settings `of` as options, before its own; all if none is named."""
+    settings = {setting.name: setting for setting in fields(of)}
+    types, chosen = get_type_hints(of), names or tuple(settings)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
-            given: dict[str, Any] = {"data": "", "unit": "points"}  # a command that asks for no data reads none; single stages know points
-            given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in names}
-            command(RunConfig.read(**given), **options)
+            given: dict[str, Any] = {}
+            if of is RunConfig:
+                given = {"data": "", "unit": "points"}  # a command that asks for no data reads none; single stages know points
+            given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in chosen}
+            command(of.read(**given), **options)
 
         declared = inspect.signature(command, eval_str=True).parameters
         own = [parameter.replace(kind=KEYWORD) for name, parameter in declared.items() if name != "config"]
-        parameters = [*(_parameter(SETTINGS[name]) for name in SETTINGS if name in names), *own]
+        parameters = [*(_parameter(setting, types[name]) for name, setting in settings.items() if name in chosen), *own]
         required_first = sorted(parameters, key=lambda parameter: parameter.default is not parameter.empty)
         wrapped.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]  # how Typer reads a command
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -54,7 +58,7 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
     return decorate
 
 
-def _parameter(setting: Field[Any]) -> inspect.Parameter:
+def _parameter(setting: Field[Any], declared: Any) -> inspect.Parameter:  # noqa: ANN401  (a type)
     """A field as an option; one that is on unless told otherwise becomes the switch that turns it off.
 
     Values come in as texts, whatever they may be: `RunConfig` says more clearly than Typer what is wrong with one.
@@ -64,7 +68,7 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
         return inspect.Parameter(name, KEYWORD, annotation=Annotated[str, typer.Argument(metavar=name.upper(), help=text)])
     if default is True:
         name, text, default = f"no_{name}", f"Do not {text[0].lower()}{text[1:]}", False
-    declared = TYPES[setting.name]
+    default = ",".join(default) if isinstance(default, tuple) else default
     choices = get_args(declared) if get_origin(declared) is Literal else ()
     if choices:
         text = f"{text.removesuffix('.')}: {', '.join(choices)}."

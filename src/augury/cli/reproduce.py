@@ -13,6 +13,8 @@ from augury.errors import InputError
 from augury.experiment import RunConfig
 from augury.experiment.checks import names
 from augury.experiment.copies import reproduce_copies
+from augury.experiment.learning import ROWS, TASKS, reproduce_learning
+from augury.experiment.learning.toy import reproduce_toy
 from augury.experiment.subsampling import NAMES, POLICIES, SCORES, own_task, paper_task, reproduce_subsampling
 from augury.progress import silenced
 
@@ -107,3 +109,41 @@ def copies(
     with silenced(quiet):
         report = reproduce_copies(tasks, out=out, seeds=checked.seeds, jobs=checked.jobs)
     answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)
+
+
+@reproduce.command()
+def learning(
+    *,
+    task: Annotated[str, _choice(f"Tasks, with commas: {', '.join(TASKS)}; with @NETWORK for another network.")] = "mnist-1",
+    row: Annotated[str | None, _choice(f"Augmentations, with commas; all but controls if not given: {', '.join(ROWS)}.")] = None,
+    transformation: Annotated[
+        Path | None, _choice("A transformation trained adversarially (a safetensors file), for the rows that end in -G.", "FILE")
+    ] = None,
+    seeds: Annotated[str, _choice("Draws of the labels, with everything that follows from them.", "N")] = "5",
+    jobs: Annotated[str, _choice("Processes, -1 for one a core; no result but the time depends on it.", "N")] = "1",
+    data_dir: Annotated[str | None, _choice(SETTINGS["data_dir"].metadata["help"], "TEXT", "Output")] = None,
+    out: Annotated[Path, place("The sweep's folder; what is measured there is not measured again.")] = Path("experiments/learning"),
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """*Learning to Augment Influential Data*: learned augmentations beside all that one would pick instead, with the same labels."""
+    checked = RunConfig.read(data="", seeds=seeds, jobs=jobs)
+    rows = None if row is None else names(row)
+    with silenced(quiet):
+        report = reproduce_learning(out, names(task), rows, checked.seeds, checked.jobs, data_dir=data_dir, transformation=transformation)
+    answer({"report": str(report), "tasks": list(names(task))}, f"report: {report}", as_json=json_)
+
+
+@reproduce.command()
+def toy(
+    *,
+    seeds: Annotated[str, _choice("Draws of the points, with everything that follows from them.", "N")] = "5",
+    out: Annotated[Path, place("Where tables and figures go.")] = Path("experiments/learning-toy"),
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Points in the plane, both rows of Figure 3 of *Learning to Augment Influential Data*."""
+    checked = RunConfig.read(data="", seeds=seeds)
+    with silenced(quiet):
+        report = reproduce_toy(out=out, seeds=checked.seeds)
+    answer({"report": str(report)}, f"report: {report}", as_json=json_)

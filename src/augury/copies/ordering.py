@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64, Int64
 from augury.augmentation import CopiedFeatures, TrainingSet
 from augury.errors import InputError
 from augury.files import read_table, write_table
+from augury.notebook import show
 from augury.selection import Ordering, budget_size
 
 COLUMNS = ("rank", "candidate", "point", "copy", "influence", "selected")
@@ -75,6 +76,9 @@ class CopyOrdering:
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    def _repr_html_(self) -> str:
+        return show(self).html
 
     @property
     def selected(self) -> Int64[np.ndarray, " selected"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,10 +18,11 @@ from augury.curvature.points import Points, PointSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
 from augury.newton import DENSE_PARAMS
-from augury.softmax import SoftmaxProblem, design, offset, project, residuals
-from augury.solvers import NotPositiveDefiniteError, cholesky, upper_factor
+from augury.softmax import SoftmaxProblem, design, offset, project, residuals, spread
+from augury.solvers import NotPositiveDefiniteError, cholesky, known_to, upper_factor
 
 Solver = Literal["auto", "exact", "cg"]
+DIGITS = 1e-7  # relative error of an influence, by a bound that lies far above it
 NOT_A_MINIMUM = 1e-4  # a Newton step of more than this share of the largest parameter: the head was not fitted to these points
 
 
@@ -67,17 +69,24 @@ def _cause(head: SoftmaxHead) -> str:
 
 
 def slight_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> ExactCurvature:
-    """The Hessian of a problem whose penalty is too slight for the Hessian's own digits, such as 2e-10.
+    """The Hessian of a problem whose penalty may be too slight for the Hessian's own digits, such as 2e-10.
 
-    With A the rows sqrt(w_i p_c) (b_c - B^T p) (x) f_i of all points and classes, H = A^T A + lam D. The factor comes from A itself, by
-    orthogonal transformations (QR): its condition is the square root of H's, so that 1e14 in H, where Cholesky's method fails, still
-    leaves about nine digits. Cost: 2 n C ((C - 1) (d + 1))^2 operations.
+    By Cholesky's method where a bound says that it leaves seven digits. Else, with A the rows sqrt(w_i p_c) (b_c - B^T p) (x) f_i of all
+    points and classes, H = A^T A + lam D, and the factor comes from A itself, by orthogonal transformations (QR): its condition is the
+    square root of H's, so that 1e14 in H, where Cholesky's method fails, still leaves about nine digits. Cost: 2 n C ((C - 1) (d + 1))^2
+    operations.
 
     Raises
     ------
     InputError
         If H is singular all the same: the penalty is zero, or nearly so, and something else does not determine the parameters.
     """
+    if len(problem.features) > V.numel():
+        hessian = problem.hessian(V)
+        with suppress(NotPositiveDefiniteError):
+            factor = cholesky(hessian)
+            if known_to(factor) < DIGITS:
+                return ExactCurvature(hessian, factor)
     penalised = torch.ones_like(V)
     penalised[:, -1] = 0
     first = (penalised.flatten() * math.sqrt(problem.penalty)).diag()
@@ -92,8 +101,10 @@ def slight_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions param
 
 
 def _roots(problem: SoftmaxProblem, V: Tensor, part: slice) -> Float[Tensor, "rows size"]:
-    """Rows whose outer products sum to these points' share of the Hessian."""
+    """Rows whose outer products sum to these points' share of the Hessian: one a point and class, with two classes one a point."""
     X = problem.rows(part)
+    if problem.classes == 2:
+        return (problem.weights[part, None] * spread(project(X, V), problem.basis)[:, 0]).sqrt() * design(X)
     p = torch.softmax(project(X, V) @ problem.basis.T, dim=1)
     centred = (problem.weights[part, None] * p).sqrt()[:, :, None] * (problem.basis - (p @ problem.basis)[:, None, :])
     return (centred[:, :, :, None] * design(X)[:, None, None, :]).reshape(-1, V.numel())
@@ -121,11 +132,7 @@ class FittedHead:
             raise InputError(f"head: got {type(head).__name__}; expected an augury.SoftmaxHead fitted to the training points")
         check_is_fitted(head)
         points = PointSet.of(train, head, "train")
-        points = replace(points, shift=offset(points.features))
-        V, outside = head.directions(points.features, points.shift), 0.0
-        if spanned and points.features.shape[1] > len(points.features):
-            points, V, outside = _in_span(points, V)
-        problem = SoftmaxProblem(points.features, points.labels, points.weights, len(head.classes_), 1 / head.C, points.shift)
+        problem, points, V, outside = _placed(head, replace(points, shift=offset(points.features)), spanned=spanned)
         state = cls(head, problem, points, V, head_curvature(head, problem, V, solver))
         if not head.converged_:
             warnings.warn("influence is a derivative at the minimum, and the head has not converged: see its own warning", stacklevel=3)
@@ -138,6 +145,19 @@ class FittedHead:
                 stacklevel=3,
             )
         return state
+
+    @classmethod
+    def trusted(cls, head: SoftmaxHead, points: PointSet, penalty: float | None = None) -> FittedHead:
+        """The same in the points' span for sound points to which the head is known to be fitted: nothing is checked.
+
+        With another `penalty`, and perhaps other weights than the head was fitted to, as in `with_penalty`.
+        """
+        problem, points, V, _ = _placed(head, points, spanned=True)
+        if penalty is None or _iterative(V, "auto"):
+            problem = problem if penalty is None else replace(problem, penalty=penalty)
+            return cls(head, problem, points, V, head_curvature(head, problem, V, "auto"))
+        problem = replace(problem, penalty=penalty)
+        return cls(head, problem, points, V, slight_curvature(problem, V))
 
     def with_penalty(self, penalty: float, solver: Solver) -> FittedHead:
         """The same parameters and points, and the Hessian with another penalty."""
@@ -161,6 +181,15 @@ class FittedHead:
     def inverse(self) -> Float[Tensor, "directions params directions params"]:
         """H^-1 with an axis for each index of V."""
         return self.curvature.inverse().reshape(*self.V.shape, *self.V.shape)
+
+
+def _placed(head: SoftmaxHead, points: PointSet, *, spanned: bool) -> tuple[SoftmaxProblem, PointSet, Tensor, float]:
+    """The head's problem, points and parameters, in the points' span where that is wanted and smaller; what V has outside of it."""
+    V, outside = head.directions(points.features, points.shift), 0.0
+    if spanned and points.features.shape[1] > len(points.features):
+        points, V, outside = _in_span(points, V)
+    problem = SoftmaxProblem(points.features, points.labels, points.weights, len(head.classes_), 1 / head.C, points.shift)
+    return problem, points, V, outside
 
 
 def _in_span(points: PointSet, V: Tensor) -> tuple[PointSet, Tensor, float]:

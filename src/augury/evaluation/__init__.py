@@ -5,7 +5,8 @@ from __future__ import annotations
 from augury.evaluation.curve import Curve, interval
 from augury.evaluation.measure import measure, one_thread
 from augury.evaluation.refits import C_GRID
-from augury.evaluation.trial import WITH_FEATURES, Draw, FixedFeatures, HeldOut, Setting, check_update, rescored, trial
+from augury.evaluation.setting import FixedFeatures, HeldOut, Setting
+from augury.evaluation.trial import WITH_FEATURES, Draw, check_update, rescored, trial
 
 __all__ = [
     "C_GRID",

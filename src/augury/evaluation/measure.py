@@ -15,7 +15,8 @@ from joblib import Parallel, delayed
 from augury.augmentation import CopiedFeatures
 from augury.errors import InputError
 from augury.evaluation.curve import COLUMNS, Curve
-from augury.evaluation.trial import Draw, FixedFeatures, HeldOut, trial
+from augury.evaluation.setting import FixedFeatures, HeldOut
+from augury.evaluation.trial import Draw, trial
 from augury.head import SoftmaxHead
 from augury.progress import track
 from augury.selection import Ordering, budget_size

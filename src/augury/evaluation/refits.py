@@ -16,7 +16,7 @@ from torch import Tensor
 from augury.augmentation import TrainingSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
-from augury.softmax import SoftmaxProblem, offset
+from augury.softmax import SoftmaxProblem
 
 C_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 4
@@ -43,6 +43,7 @@ class Refits:
     folds: int = FOLDS
     _kept: dict[tuple[int, float], SoftmaxHead] = field(default_factory=dict, init=False)
     _shift: Tensor | None = field(default=None, init=False)
+    _factor: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.head = clone(self.head).set_params(warm_start=True)
@@ -51,7 +52,8 @@ class Refits:
         """Fit to a training set, of which row i is the point `points[i]` or a copy of it; the next fit changes the head that this gives."""
         if self.grid:
             self.head.set_params(C=self._best(training, points))
-        return self._fit(self.head, training, slice(None))
+        self._factor = self.head.fit_problem(self._problem(self.head, *training), self._factor).factor
+        return self.head
 
     def _best(self, training: TrainingSet, points: npt.NDArray[np.int64]) -> float:
         parts = _folds(training.y[: points.max() + 1], self.folds)[points]
@@ -61,21 +63,22 @@ class Refits:
     def _tested(self, training: TrainingSet, parts: npt.NDArray[np.int64], fold: int, C: float) -> float:
         """Accuracy on a fold, copies included and by their weights, of a head fitted to the others."""
         machine = self._kept.setdefault((fold, C), clone(self.head).set_params(C=C, warm_start=True))
-        self._fit(machine, training, parts != fold)
+        machine.fit_problem(self._problem(machine, *(part[parts != fold] for part in training)))
         held_out = parts == fold
         right = machine.predict(torch.from_numpy(training.X[held_out])) == training.y[held_out]
         return float(np.average(right, weights=training.weights[held_out]))
 
-    def _fit(self, head: SoftmaxHead, training: TrainingSet, rows: slice | npt.NDArray[np.bool_]) -> SoftmaxHead:
-        """Fit to some rows: the first time with all checks, then, since the training sets of a curve have the same origin, without."""
-        X, y, weights = (part[rows] for part in training)
+    def _problem(
+        self, head: SoftmaxHead, X: npt.NDArray[np.float64], y: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+    ) -> SoftmaxProblem:
+        """The first time with all checks, then, since the training sets of a curve have the same origin, without."""
         features = torch.from_numpy(X)
         if not hasattr(head, "classes_"):
-            self._shift = offset(features)
-            return head.fit(features, y, weights)
+            problem = head.problem(features, y, weights)
+            self._shift = problem.shift
+            return problem
         codes = torch.from_numpy(np.searchsorted(head.classes_, y))
-        problem = SoftmaxProblem(features, codes, torch.from_numpy(weights), len(head.classes_), 1 / head.C, self._shift)
-        return head.fit_problem(problem)
+        return SoftmaxProblem(features, codes, torch.from_numpy(weights), len(head.classes_), 1 / head.C, self._shift)
 
 
 def _folds(labels: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:

@@ -2,100 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float64, Int64
-from torch import Tensor
 
-from augury.arrays import as_numpy
-from augury.augmentation import CopiedFeatures, TrainingSet
+from augury.augmentation import TrainingSet
+from augury.curvature import FittedHead, PointSet
 from augury.errors import InputError
 from augury.evaluation.refits import Refits
+from augury.evaluation.setting import Chosen, FixedFeatures, Setting
 from augury.head import SoftmaxHead
-from augury.influence import self_influence
+from augury.influence.head import own_influence
 from augury.scores import Scores
 from augury.selection import Order, Ordering, Preference, rank
-from augury.softmax import point_losses
+from augury.softmax import contrast, local, offset, project
 
-Chosen = npt.NDArray[np.int64]
-DOUBT = 1e-4  # relative error, by far, of a product in single precision
 UPDATED = ("influence", "loss")  # the scores that can be had again from a refitted head
 WITH_FEATURES = ("stratified", "determinantal")  # the orders that look at features, and draw anew for each budget
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What accuracy is measured on: features and labels, with the copies of the test points among them if invariance is to be measured."""
-
-    X: Float64[Tensor, "points features"]
-    y: Int64[np.ndarray, " points"]
-
-    @cached_property
-    def _single(self) -> tuple[Tensor, float]:
-        """The features in single precision, and the length of the longest."""
-        return self.X.to(torch.float32), float(torch.linalg.vector_norm(self.X, dim=1).max())
-
-    @classmethod
-    def of(cls, X: npt.NDArray[np.floating[Any]], y: npt.NDArray[np.int64]) -> HeldOut:
-        """From arrays; float64 once, for all tests to come."""
-        return cls(torch.from_numpy(X.astype(np.float64)), y)
-
-    def accuracy(self, head: SoftmaxHead) -> float:
-        """The share of the points that the head classifies rightly.
-
-        With two classes in single precision first, and again in double precision for the points too near to the boundary for that.
-        """
-        if len(head.classes_) > 2:
-            return float(np.mean(head.predict(self.X) == self.y))
-        X, longest = self._single
-        weights, bias = torch.from_numpy(head.coef_[0]), float(head.intercept_[0])
-        margins = torch.addmv(torch.full((len(X),), bias, dtype=X.dtype), X, weights.to(X))
-        near = torch.nonzero(margins.abs() <= DOUBT * (longest * float(weights.norm()) + abs(bias)))[:, 0]
-        second = margins > 0
-        second[near] = self.X[near] @ weights + bias > 0
-        return float(np.mean(second.numpy() == (self.y == head.classes_[1])))
-
-
-@runtime_checkable
-class Setting(Protocol):
-    """Points whose augmentation is tried out: what a head is fitted to, and tested on, once some of them are augmented."""
-
-    @property
-    def features(self) -> npt.NDArray[np.floating[Any]]:
-        """(points, features) of the training points, before any augmentation."""
-
-    def __len__(self) -> int:
-        """Number of training points."""
-
-    def at(self, chosen: Chosen, *, downweight: bool) -> tuple[TrainingSet, HeldOut]:
-        """The training set with the originals first and then all copies of the `chosen` points, and the test set."""
-
-
-@dataclass(frozen=True)
-class FixedFeatures:
-    """A setting in which the network stays as it is, so that all features are known beforehand."""
-
-    train: CopiedFeatures
-    test: HeldOut
-
-    @property
-    def features(self) -> npt.NDArray[np.floating[Any]]:
-        """Those of the originals."""
-        return self.train.features
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def at(self, chosen: Chosen, *, downweight: bool) -> tuple[TrainingSet, HeldOut]:
-        """Originals and the chosen points' copies, by their known features; the test set is always the same."""
-        return self.train.augmented(chosen, downweight=downweight), self.test
 
 
 @dataclass(frozen=True)
@@ -153,30 +81,35 @@ def trial(
     `draw`: a policy's draw, or simply the points in the order in which to augment them.
     `grid`: values of C to choose from by cross-validation at every refit, the copies of a point staying in its fold; empty: the head's C.
     """
-    chooser = _chooser(setting, draw)
-    refits = Refits(head, grid)
-    accuracies = []
+    known = setting if isinstance(setting, FixedFeatures) else None
+    chooser, refits = _chooser(setting, draw), known.begun(head, grid) if known else Refits(head, grid)
+    accuracies: list[float] = []
+    fitted: list[SoftmaxHead] = []  # with fixed features, to be tested together
     for budget in budgets:
         chosen = chooser.take(budget)
+        if known and len(chosen) == len(known):
+            accuracies.append(known.full(head, grid, downweight=downweight))
+            continue
         training, test = setting.at(chosen, downweight=downweight)
-        fitted = refits.fit(training, _points(len(setting), chosen, len(training.y)))
-        accuracies.append(test.accuracy(fitted))
-        chooser.look(fitted, training)
-    return accuracies
+        fitted.append(copy(refits.fit(training, _points(len(setting), chosen, len(training.y)))))
+        chooser.look(fitted[-1], training)
+        if not known:
+            accuracies.append(test.accuracy(fitted.pop()))
+    return [*(test.accuracies(fitted) if fitted else []), *accuracies]
 
 
 def rescored(scores: Scores, head: SoftmaxHead, training: TrainingSet, penalty: float | None = None) -> Scores:
     """The same score of the original points, the first rows of `training`, under a head that was fitted to `training`; see `Draw`."""
-    n = len(scores)
-    X, y = torch.from_numpy(training.X), training.y
-    losses = as_numpy(point_losses(head.scores(X[:n]), torch.from_numpy(np.searchsorted(head.classes_, y[:n]))))
+    n, X = len(scores), torch.from_numpy(training.X)
+    codes = torch.from_numpy(np.searchsorted(head.classes_, training.y))
+    weights = torch.from_numpy(training.weights) if penalty is None else X.new_ones(len(X))
+    points = PointSet(X, codes, weights, offset(X[:n]))
+    V = head.directions(X)
+    losses: npt.NDArray[np.float64] = local(project(X[:n], V), codes[:n], contrast(len(head.classes_), V)).losses.numpy()
     values = losses
     if scores.method == "influence":
-        weights = training.weights if penalty is None else None
-        with warnings.catch_warnings():
-            if penalty is not None:  # by design the head was then fitted to other weights than the Hessian has
-                warnings.simplefilter("ignore", UserWarning)
-            values = np.abs(as_numpy(self_influence(head, (X, y, weights), penalty=penalty))[:n])
+        state = FittedHead.trusted(head, points, penalty)
+        values = -own_influence(state, state.points[:n]).numpy()
     return replace(scores, values=values, losses=losses, probabilities=np.exp(-losses))
 
 
@@ -227,12 +160,15 @@ class _Updated:
     draw: Draw
     chosen: Chosen = field(default_factory=lambda: np.arange(0))
     looks: int = 0
+    seen: tuple[SoftmaxHead, TrainingSet] | None = None
 
     def __post_init__(self) -> None:
         self.scores = self.draw.scores
 
     def take(self, budget: int) -> Chosen:
         draw = self.draw
+        if self.seen:
+            self.scores = rescored(self.scores, *self.seen, draw.penalty)
         seed = draw.seed if self.looks == 0 else int(np.random.SeedSequence([draw.seed, self.looks]).generate_state(1)[0])
         order = rank(self.scores, draw.preference, draw.order, seed).indices
         left = order[~np.isin(order, self.chosen)]
@@ -240,7 +176,7 @@ class _Updated:
         return self.chosen
 
     def look(self, head: SoftmaxHead, training: TrainingSet) -> None:
-        self.scores = rescored(self.scores, head, training, self.draw.penalty)
+        self.seen = head, training  # scored when the next budget asks for it
         self.looks += 1
 
 

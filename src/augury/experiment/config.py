@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import shlex
-from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
 from augury.errors import InputError
 from augury.evaluation import check_update
-from augury.experiment.checks import Check, UnexpectedError, at_least, flag, names, one_of, path, positive, processes, share, text
+from augury.experiment.checks import Check, at_least, flag, names, one_of, path, positive, processes, share, text
 from augury.experiment.copy_settings import checked_price, checked_weight
+from augury.experiment.settings import ELSEWHERE, Settings
 from augury.scores import Method
 from augury.selection import Order, Preference
+
+__all__ = ["ELSEWHERE", "OF_COPIES", "OF_POINTS", "CopyFormat", "RunConfig", "Target", "Unit"]
 
 Unit = Literal["points", "copies"]
 Target = Literal["own", "val", "folds"]
 CopyFormat = Literal["png", "npz", "none"]
-ELSEWHERE = frozenset({"data_dir", "device", "jobs"})  # where and how fast the work is done changes no result
 OF_POINTS = ("score", "policy", "preference", "update", "downweight")  # settings without a meaning where copies are chosen,
 OF_COPIES = ("price", "copy_weight")  # and where points are
 
@@ -29,7 +28,7 @@ def _setting(default: Any, panel: str, meaning: str, check: Check) -> Any:  # no
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """What `augury run` does. Each field is an option of that command; the text beside it is its documentation.
 
     Raises
@@ -37,6 +36,8 @@ class RunConfig:
     InputError
         If a value is none of its choices or out of range.
     """
+
+    command_name: ClassVar[str] = "run"
 
     data: str = field(
         metadata={
@@ -68,7 +69,8 @@ class RunConfig:
         "translate",
         "Choice",
         "The copies: translate, rotate, crop, flip. 'rotate,translate' makes both; 'translate+flip' copies of copies. 'rotate:30:15': 15 "
-        "angles up to 30 degrees; 'crop:1-6': pixels; 'translate:2:cardinal': pixels and directions.",
+        "angles up to 30 degrees; 'crop:1-6': pixels; 'translate:2:cardinal': pixels and directions; 'learned:FILE:4': four draws of what "
+        "`augury learn` wrote.",
         text,
     )
     unit: Unit = _setting(
@@ -115,7 +117,7 @@ class RunConfig:
         "auto",
         "Model",
         "The network that gives the features: auto (tiny, lenet or resnet20, by the images' shape), tiny, lenet, cnn128, cnn512, norbnet, "
-        "resnet20, resnet56, timm:NAME.",
+        "allconv, strided, resnet20, resnet56, timm:NAME.",
         text,
     )
     weights: str | None = _setting(
@@ -134,36 +136,20 @@ class RunConfig:
     jobs: int = _setting(1, "Output", "Processes that measure the curve, -1 for one a core; no result depends on it.", processes)
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            object.__setattr__(self, setting.name, _checked(setting, getattr(self, setting.name)))
+        super().__post_init__()
         self._check_unit()
         if self.target == "val" and self.score not in ("influence", "validation"):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
         if self.update:
             check_update(self.method, self.policy)
 
-    @property
-    def _idle(self) -> tuple[str, ...]:
-        """The settings that change nothing, given what is chosen."""
-        return OF_POINTS if self.unit == "copies" else OF_COPIES
-
     def _check_unit(self) -> None:
-        given = [option.name for option in fields(self) if option.name in self._idle and getattr(self, option.name) != option.default]
+        given = [option.name for option in fields(self) if option.name in self.idle and getattr(self, option.name) != option.default]
         if given:
             other = "points" if self.unit == "copies" else "copies"
             raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; set unit to {other!r}, or leave it out")
         if self.target == "folds" and self.unit == "points":
             raise InputError("target: 'folds' goes with the unit 'copies'; a point's own influence leaves it out already: use 'own'")
-
-    @classmethod
-    def read(cls, **settings: Any) -> RunConfig:  # noqa: ANN401  (texts, whatever the field)
-        """The configuration that these settings name, numbers being also read from texts, as the command line has them."""
-        known = {setting.name: setting for setting in fields(cls)}
-        if unknown := settings.keys() - known.keys():
-            raise InputError(f"settings: no setting is called {min(unknown)!r}; expected some of {', '.join(known)}")
-        if "data" not in settings:
-            raise InputError("data: missing; expected a named set or a path")
-        return cls(**{name: _checked(known[name], value) for name, value in settings.items()})
 
     @property
     def method(self) -> Method:
@@ -175,36 +161,12 @@ class RunConfig:
         """The seeds of the chosen policy's draws; a ranked policy needs one."""
         return range(self.seed, self.seed + (1 if self.policy == "ranked" else self.seeds))
 
-    def record(self) -> dict[str, Any]:
-        """What decides the results, as JSON holds it."""
-        left_out = ELSEWHERE.union(self._idle)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if name not in left_out}
+    @property
+    def idle(self) -> frozenset[str]:
+        """The settings that change nothing, given what is chosen."""
+        return frozenset(OF_POINTS if self.unit == "copies" else OF_COPIES)
 
-    def command(self) -> str:
-        """The command line that does this run again, into a folder of your choice; named sets are looked for where `AUGURY_DATA` says."""
-        words = ["augury", "run", self.data]
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if option.name in {"data", *ELSEWHERE} or value == option.default:
-                continue
-            name = option.name.replace("_", "-")
-            words += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", _word(value)]
-        return shlex.join([*words, "--out", "DIR"])
-
-
-def _checked(setting: Field[Any], value: object) -> Any:  # noqa: ANN401  (a field of any type)
-    if value is None and setting.default is None:
-        return None
-    try:
-        return setting.metadata["check"](value)
-    except UnexpectedError as error:
-        raise InputError(f"{setting.name}: got {value!r}; expected {error}") from None
-
-
-def _word(value: object) -> str:
-    """A value as the command line takes it; names with commas between them, quoted where they hold one themselves."""
-    if not isinstance(value, tuple):
-        return str(value)
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(value)
-    return line.getvalue()
+    @property
+    def sources(self) -> tuple[str | None, ...]:
+        """Where the points come from."""
+        return self.data, self.test, self.validation

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from augury.data.named import NAMED
 from augury.errors import InputError
-from augury.experiment.config import RunConfig
 from augury.experiment.pipeline import Pipeline
+from augury.experiment.settings import Settings
 from augury.experiment.splits import fingerprint
 from augury.files import PARTIAL, digest, read_json, remove_partial, write_json
 from augury.model import resolve_device
@@ -20,6 +21,7 @@ from augury.progress import say
 
 PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "torch")
 CONFIG, VERSIONS = "config.json", "versions.json"
+KIND = "kind"  # of run: the name of its command; records of `augury run` do not tell it
 EARLIER = {"unit": "points"}  # what records mean that do not tell it
 CURE = "give another folder, or delete that one"
 
@@ -32,24 +34,28 @@ def claim(stages: Pipeline) -> None:
     InputError
         If the folder is none, holds something else, or lies where its files would count as data; nothing in it is then changed.
     """
-    folder = stages.folder
-    check_folder(folder, stages.config)
-    resolve_device(stages.config.device)
+    claim_folder(stages.folder, stages.config, lambda: resolve(stages), device=stages.config.device)
+
+
+def claim_folder(folder: Path, config: Settings, resolve_all: Callable[[], dict[str, Any]], *, device: str) -> None:
+    """What `claim` does, for any kind of run: `resolve_all` reads the data and tells the record that a resumed run must match."""
+    check_folder(folder, config)
+    resolve_device(device)
     found = _record_of(folder)
-    resolved = resolve(stages)
+    resolved = resolve_all()
     if found is None:
         write_json(folder / CONFIG, resolved)
     else:
-        _check_same(found, resolved, folder)
+        _check_same(found, resolved, folder, [setting.name for setting in fields(config)])
     remove_partial(folder)
     _note_versions(folder / VERSIONS)
 
 
-def check_folder(folder: Path, config: RunConfig) -> None:
+def check_folder(folder: Path, config: Settings) -> None:
     """Refuse a place for results in which they could not be, or would be taken for data."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out: {folder} is a file; expected a folder, new or of an earlier run")
-    for source in (config.data, config.test, config.validation):
+    for source in config.sources:
         if source is None or source in NAMED:
             continue
         place = Path(source).expanduser()
@@ -103,9 +109,12 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
     raise InputError(f"out: {folder} holds files but no run; give a new or empty folder")
 
 
-def _check_same(found: dict[str, Any], resolved: dict[str, Any], folder: Path) -> None:
+def _check_same(found: dict[str, Any], resolved: dict[str, Any], folder: Path, names: list[str]) -> None:
+    kinds = [record.get(KIND, "run") for record in (found, resolved)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"out: {folder} holds what `augury {kinds[0]}` made, and now it is `augury {kinds[1]}`; {CURE}")
     differing = [name for name in resolved if found.get(name) != resolved[name]]
-    settings = [setting.name for setting in fields(RunConfig) if setting.name in differing]
+    settings = [name for name in names if name in differing]
     settings.sort(key=lambda name: name == "score")  # what it comes to also follows from the target
     if settings:
         name = settings[0]

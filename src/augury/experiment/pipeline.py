@@ -20,6 +20,7 @@ from augury.experiment.config import RunConfig
 from augury.experiment.splits import Splits, fingerprint, read_splits
 from augury.files import write_atomic
 from augury.head import SoftmaxHead
+from augury.learned.copies import READERS
 from augury.model import Model, resolve_device
 from augury.networks import Init, Network, build, default_for, load_weights
 from augury.progress import say
@@ -59,7 +60,7 @@ class Pipeline:
     @cached_property
     def transform(self) -> transforms.Transform:
         """What makes the copies, with sizes that suit the images where the configuration leaves them open."""
-        return transforms.parse(self.config.transform, size=self.splits.train.shape[1:])
+        return transforms.parse(self.config.transform, size=self.splits.train.shape[1:], further=READERS)
 
     @property
     def candidates(self) -> int:

@@ -126,13 +126,16 @@ def self_influence(
     state = FittedHead.of(head, train, solver, spanned=True)
     if penalty is not None:
         state = state.with_penalty(penalty, solver)
-    points = state.points
-    if _checked_correction(correction):
-        inverse = state.inverse()
-        parts = [_self_corrected(state, part, inverse) for part in points.blocks(state.V.numel())]
-    else:
-        parts = [-state.curvature.quadratic(_gradients(state, part)) for part in points.blocks(state.V.numel())]
+    if not _checked_correction(correction):
+        return returned_like(own_influence(state, state.points), train[0])
+    inverse = state.inverse()
+    parts = [_self_corrected(state, part, inverse) for part in state.points.blocks(state.V.numel())]
     return returned_like(torch.cat(parts), train[0])
+
+
+def own_influence(state: FittedHead, points: PointSet) -> Float[Tensor, " points"]:
+    """-g^T H^-1 g of some of the points that a head was fitted to: what `self_influence` gives without a correction."""
+    return torch.cat([-state.curvature.quadratic(_gradients(state, part)) for part in points.blocks(state.V.numel())])
 
 
 def leverage(head: SoftmaxHead, train: Points) -> ArrayLike:

@@ -2,22 +2,36 @@
 
 from augury.learned.adversarial import AdversarialReport, train_transformation
 from augury.learned.adversarial_config import AdversarialConfig
+from augury.learned.augmentation import Applied, Draw, LearnedAugmentation
 from augury.learned.bounded import BoundedTransformation
+from augury.learned.checking import check_predictions
+from augury.learned.copies import LearnedCopies
+from augury.learned.distribution import TauDistribution
 from augury.learned.fields import FieldTransformation
+from augury.learned.learn import learn
 from augury.learned.network import AugmentationNetwork
 from augury.learned.saved import load_module, save_module
 from augury.learned.statistics import Statistics, measure
+from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import Transformation, WarpingTransformation, random_tau
 
 __all__ = [
     "AdversarialConfig",
     "AdversarialReport",
+    "Applied",
     "AugmentationNetwork",
     "BoundedTransformation",
+    "Draw",
     "FieldTransformation",
+    "LearnedAugmentation",
+    "LearnedCopies",
     "Statistics",
+    "TauDistribution",
+    "TeachingConfig",
     "Transformation",
     "WarpingTransformation",
+    "check_predictions",
+    "learn",
     "load_module",
     "measure",
     "random_tau",

@@ -22,7 +22,7 @@ from augury.learned.transformation import WarpingTransformation
 from augury.model import resolve_device
 from augury.model.reading import device_of, exact
 from augury.progress import track
-from augury.training.checkpoint import resume, save
+from augury.training.checkpoint import Player, resume, save
 
 MEASURED = tuple(field.name for field in fields(Statistics))
 COLUMNS = ("step", *LOSSES, *MEASURED)
@@ -113,7 +113,8 @@ def train_transformation(
     place = resolve_device(device)
     with _placed(transformation, place), exact(place):
         game = Game(transformation, images, config, place)
-        numbers = [] if checkpoint is None else resume(Path(checkpoint), game.cause, game.players, game.optimizer)
+        state = [Player(game.players, game.optimizer)]
+        numbers = [] if checkpoint is None else resume(Path(checkpoint), game.cause, state)
         resumed = int(numbers[-len(COLUMNS)]) if numbers else 0
         ticks = cast("Generator[int]", track(range(resumed, config.steps), what))
         with contextlib.closing(ticks):  # so that the bar ends where an error ends the training
@@ -121,7 +122,7 @@ def train_transformation(
                 start = int(numbers[-len(COLUMNS)]) if numbers else 0
                 numbers += [float(stop), *game.play(start, stop, ticks), *asdict(measure(transformation, images)).values()]
                 if checkpoint is not None:
-                    save(Path(checkpoint), game.cause, game.players, game.optimizer, numbers)
+                    save(Path(checkpoint), game.cause, state, numbers)
     return _report(numbers, resumed, config)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,19 @@ from augury.transforms.border import Real
 
 DEGREE = 3  # of the flow's splines
 GREY = (0.299, 0.587, 0.114)  # a colour's brightness (Rec. 601)
+WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augmentation room beyond the usual ones, which are the defaults
+    {
+        "rotation": 60,
+        "scale": 0.4,
+        "shear": 30,
+        "shift": 0.15,
+        "flow": 0.1,
+        "brightness": 0.4,
+        "contrast": 0.6,
+        "saturation": 0.8,
+        "hue": 30,
+    }
+)
 LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 180}
 
 
@@ -93,6 +109,31 @@ class BoundedTransformation(WarpingTransformation):
     def moves(self) -> bool:
         """Whether it has a flow."""
         return any(self.bounds[name] > 0 for name in ("rotation", "scale", "shear", "shift", "flow"))
+
+    @classmethod
+    def wide(cls, channels: int, height: int, width: int) -> BoundedTransformation:
+        """One within `WIDE`."""
+        bounds: dict[str, Any] = dict(WIDE)
+        return cls(channels, height, width, **bounds)
+
+    def usual(self) -> list[float]:
+        """`within` the usual bounds, which are the defaults, where its own are wider."""
+        parameters = inspect.signature(BoundedTransformation).parameters
+        return self.within(**{name: min(own, parameters[name].default) for name, own in self.bounds.items() if own > 0})
+
+    def within(self, **bounds: Real) -> list[float]:
+        """For each component of tau, the concentration of a symmetric Beta distribution as wide as the uniform one within smaller `bounds`.
+
+        By the variance: 1 / (2 concentration + 1) = (smaller bound / own bound)^2 / 3. Bounds that are not named stay as they are: 1.
+        """
+        narrow = [name for name, bound in bounds.items() if name not in self.bounds or not 0 < bound <= self.bounds[name]]
+        if narrow:
+            raise InputError(
+                f"{narrow[0]}: {bounds[narrow[0]]:g}; expected above 0 and at most {self.bounds.get(narrow[0], 0):g}, the own bound"
+            )
+        families = [next(family for family in self.bounds if name.startswith(family)) for name in self.names]
+        shares = [bounds.get(family, self.bounds[family]) / self.bounds[family] for family in families]
+        return [(3 / share**2 - 1) / 2 for share in shares]
 
     def fields(self, tau: Float[Tensor, "points tau"]) -> Fields:
         """What each tau means at each pixel."""

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from augury.errors import InputError
-from augury.networks import convolutional, pretrained, residual
+from augury.networks import convolutional, pretrained, residual, strided
 from augury.networks.seeding import seeded
 from augury.networks.weights import load_weights, read_weights
 
@@ -31,6 +31,8 @@ FACTORIES: dict[str, tuple[Factory, int]] = {  # what makes the network, and the
     "cnn512": (convolutional.cnn512, 10),
     "norbnet": (convolutional.norbnet, 16),
     "norbnet1152": (partial(convolutional.norbnet, places=3), 16),
+    "allconv": (strided.allconv, 8),
+    "strided": (strided.strided, 8),
     "resnet20": (residual.resnet20, 8),
     "resnet56": (residual.resnet56, 8),
 }
@@ -86,10 +88,14 @@ def build(name: str, *, channels: int, height: int, width: int, classes: int, se
     `cnn512`         512  four convolutions, dropout: the third (Keras' example for CIFAR)
     `norbnet`        128  strided convolutions with batch norm and a global mean: fast on large grey images such as small NORB
     `norbnet1152`   1152  the same with means over 3 x 3 parts of the image: more features than that paper's 1,000 points
+    `allconv`       2048  four strided convolutions with batch norm: the network for MNIST of *Learning to Augment Influential Data*
+    `strided`       1536  three strided convolutions with batch norm, dropout: smaller and faster, for few labels
     `resnet20`        64  CIFAR ResNet of He et al. 2016, section 4.2, 0.27 M parameters
     `resnet56`        64  the same, 0.85 M parameters
     `timm:NAME`   varies  any model of the library timm (the extra `timm`)
     ==========  ========  =========================================================================================================
+
+    The features of `allconv` and `strided` are counted for 28 x 28 and 32 x 32 pixels.
 
     Parameters
     ----------

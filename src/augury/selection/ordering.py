@@ -14,6 +14,7 @@ from jaxtyping import Int64
 
 from augury.errors import InputError
 from augury.files import read_table, write_table
+from augury.notebook import show
 from augury.scores import COLUMNS, Scores
 
 
@@ -51,6 +52,9 @@ class Ordering:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def _repr_html_(self) -> str:
+        return show(self).html
 
     @property
     def selected(self) -> Int64[np.ndarray, " selected"]:

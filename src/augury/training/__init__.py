@@ -6,7 +6,8 @@ resumed ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+from augury.training.augment import Augment, Learner, Moment
 from augury.training.config import TrainingConfig
 from augury.training.loop import TrainingReport, train
 
-__all__ = ["TrainingConfig", "TrainingReport", "train"]
+__all__ = ["Augment", "Learner", "Moment", "TrainingConfig", "TrainingReport", "train"]

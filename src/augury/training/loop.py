@@ -24,10 +24,11 @@ from augury.model.cache import content_key
 from augury.model.reading import device_of, exact, forward, modes_kept, to_batch
 from augury.networks import seeded
 from augury.progress import track
-from augury.training.checkpoint import resume, save
+from augury.training.augment import Augment, Learner, Moment
+from augury.training.checkpoint import Player, resume, save
 from augury.training.config import TrainingConfig
 
-ORDER, DROPOUT = 0, 1  # two independent streams of one seed
+ORDER, DROPOUT, AUGMENT = 0, 1, 2  # independent streams of one seed
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def train(
     *,
     config: TrainingConfig,
     weights: Float[np.ndarray, " points"] | None = None,
+    augment: Augment | None = None,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "auto",
     what: str = "training",
@@ -78,9 +80,12 @@ def train(
         How.
     weights
         Not negative, and not all zero. None: all equal.
+    augment
+        Changes each batch before the step on it; a `Learner` learns meanwhile. Its `repr` should tell all its settings, since by that a
+        checkpoint knows it.
     checkpoint
-        A file that is written whole after each epoch: weights and the optimizer's state as safetensors, with losses and a digest of
-        configuration, data and initial network. If it exists, training goes on from it.
+        A file that is written whole after each epoch: weights and the optimizer's state as safetensors, those of a `Learner` too, with
+        losses and a digest of configuration, data and initial network. If it exists, training goes on from it.
     device
         Where to compute: `auto`, `cpu`, `cuda`.
     what
@@ -93,18 +98,18 @@ def train(
         longer finite (the message names the learning rate).
     """
     relative = _relative_weights(weights, images, labels)
-    cause = "" if checkpoint is None else digest(config, content_key(Model(network, ""), images, labels, relative))
+    cause = "" if checkpoint is None else digest(config, content_key(Model(network, ""), images, labels, relative), *_cause(augment))
     place = resolve_device(device)
     with _placed(network, place, config), exact(place):
-        fit = _Fit(network, _optimizer(network, config), images, labels, relative, config, place)
-        losses = [] if checkpoint is None else resume(Path(checkpoint), cause, network, fit.optimizer)
+        fit = _Fit(network, _optimizer(network, config), images, labels, relative, augment, config, place)
+        losses = [] if checkpoint is None else resume(Path(checkpoint), cause, fit.players)
         resumed = len(losses)
         ticks = cast("Generator[int]", track(range(resumed * fit.per_epoch, config.epochs * fit.per_epoch), what))
         with contextlib.closing(ticks) as steps:  # so that the bar ends where an error ends the training
             for epoch in range(resumed, config.epochs):
                 losses.append(_epoch(fit, epoch, steps))
                 if checkpoint is not None:
-                    save(Path(checkpoint), cause, network, fit.optimizer, losses)
+                    save(Path(checkpoint), cause, fit.players, losses)
         fit.optimizer.zero_grad()
         scores = features(Model(network, ""), images, device=place, what=f"{what}: accuracy")
     return TrainingReport(tuple(losses), float(np.mean(scores.argmax(axis=1) == labels)), resumed)
@@ -117,12 +122,28 @@ class _Fit:
     images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    augment: Augment | None
     config: TrainingConfig
     device: torch.device
 
     @property
     def per_epoch(self) -> int:
         return math.ceil(len(self.images) / self.config.batch)
+
+    @property
+    def players(self) -> list[Player]:
+        learner = self.augment if isinstance(self.augment, Learner) else None
+        return [Player(self.network, self.optimizer)] + ([] if learner is None else [Player(learner.module, learner.optimizer)])
+
+    def batch(self, chosen: npt.NDArray[np.int64], step: int) -> Tensor:
+        """The chosen images, as the network is to see them in this step."""
+        batch = to_batch(self.images[chosen], self.network, self.device)
+        if self.augment is not None:
+            entropy = np.random.SeedSequence((self.config.seed, AUGMENT, step)).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(entropy[0]))
+            moment = Moment(self.network, step, self.config.epochs * self.per_epoch, generator, self.config.precision)
+            batch = self.augment(batch, torch.tensor(self.labels[chosen], device=self.device), moment).detach()
+        return batch.contiguous(memory_format=self.config.layout)
 
 
 def _epoch(fit: _Fit, epoch: int, steps: Iterator[int]) -> float:
@@ -144,7 +165,7 @@ def _epoch(fit: _Fit, epoch: int, steps: Iterator[int]) -> float:
 
 def _step(fit: _Fit, chosen: npt.NDArray[np.int64], step: int) -> Float[Tensor, ""]:
     """One step on the chosen examples, and the sum of their weighted losses before it (left on the device, which need not wait for it)."""
-    batch = to_batch(fit.images[chosen], fit.network, fit.device).contiguous(memory_format=fit.config.layout)
+    batch = fit.batch(chosen, step)
     with torch.autocast(fit.device.type, torch.bfloat16, enabled=fit.config.precision == "bfloat16"):
         scores = forward(fit.network, batch)
     _check_scores(scores, fit.labels[chosen])
@@ -167,6 +188,13 @@ def _optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimi
     return torch.optim.SGD(
         weights, config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay
     )
+
+
+def _cause(augment: Augment | None) -> tuple[str, ...]:
+    """What tells one augmentation from another, and a learner's first state."""
+    if augment is None:
+        return ()
+    return (repr(augment), content_key(Model(augment.module, ""))) if isinstance(augment, Learner) else (repr(augment),)
 
 
 @contextlib.contextmanager

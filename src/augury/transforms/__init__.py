@@ -5,9 +5,10 @@ for each copy; see `Transform`. `parse` reads one from a text such as `rotate:30
 """
 
 from augury.transforms.combinations import Compose, Custom, Union
+from augury.transforms.foreign import as_transform
 from augury.transforms.language import parse
 from augury.transforms.moved import Flip, Translate
 from augury.transforms.transform import Transform
 from augury.transforms.warped import Crop, Rotate
 
-__all__ = ["Compose", "Crop", "Custom", "Flip", "Rotate", "Transform", "Translate", "Union", "parse"]
+__all__ = ["Compose", "Crop", "Custom", "Flip", "Rotate", "Transform", "Translate", "Union", "as_transform", "parse"]

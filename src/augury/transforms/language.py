@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypedDict
 
 from augury.errors import InputError
@@ -14,6 +15,7 @@ from augury.transforms.transform import Transform, WrittenTransform
 from augury.transforms.warped import Crop, Rotate
 
 Given = Mapping[str, str | None]
+Reader = Callable[[str], Transform]
 
 USAGE = {
     "translate": "translate[:PIXELS][:diagonal|cardinal][:border=edge|zeros|reflect|fill][:fill=GREY]",
@@ -33,7 +35,7 @@ GRAMMAR = {
 }
 
 
-def parse(text: str, size: int | tuple[int, int]) -> Transform:
+def parse(text: str, size: int | tuple[int, int], further: Mapping[str, Reader] | None = None) -> Transform:
     """The transform that a text names, for images of a size.
 
     `a,b` is a `Union`, `a+b` a `Compose`; plus binds more strongly, and parentheses group. The parts, and what they mean by themselves:
@@ -48,9 +50,12 @@ def parse(text: str, size: int | tuple[int, int]) -> Transform:
     Parameters
     ----------
     text
-        For example `rotate:30,translate+flip`: 14 rotations, and the mirror images of 4 shifts. Spaces do not matter.
+        For example `rotate:30,translate+flip`: 14 rotations, and the mirror images of 4 shifts. Spaces do not matter, but between double
+        quotes, where commas, pluses and parentheses are letters too.
     size
         The images' height and width, or the side of square images.
+    further
+        Names that layers above bring in, such as `learned`, each with what reads a part that begins with it.
 
     Raises
     ------
@@ -58,57 +63,62 @@ def parse(text: str, size: int | tuple[int, int]) -> Transform:
         If a name is unknown, an option makes no sense, or a transform needs larger images; the message says what is possible.
     """
     shape = (size, size) if isinstance(size, int) else size
-    tokens = deque(re.findall(r"[(),+]|[^(),+]+", re.sub(r"\s", "", text)))
+    tokens = deque(re.findall(r'[(),+]|(?:"[^"]*"|[^(),+])+', re.sub(r'("[^"]*")|\s', r"\1", text)))
     try:
-        return _read_all(tokens, shape)
+        return _read_all(tokens, partial(_read_set, shape=shape, further=further or {}))
     except InputError as error:
         raise InputError(f"transform {text!r}: {error}") from None
 
 
-def _read_all(tokens: deque[str], shape: tuple[int, int]) -> Transform:
+def _read_all(tokens: deque[str], read: Reader) -> Transform:
     """Read all tokens."""
-    transform = _read_union(tokens, shape)
+    transform = _read_union(tokens, read)
     if tokens:
         raise InputError(f"{tokens[0]!r} is out of place; expected a text such as {EXAMPLE!r}")
     return transform
 
 
-def _read_union(tokens: deque[str], shape: tuple[int, int]) -> Transform:
+def _read_union(tokens: deque[str], read: Reader) -> Transform:
     """Take what commas join off the tokens."""
-    parts = [_read_composition(tokens, shape)]
+    parts = [_read_composition(tokens, read)]
     while tokens and tokens[0] == ",":
         tokens.popleft()
-        parts.append(_read_composition(tokens, shape))
+        parts.append(_read_composition(tokens, read))
     return parts[0] if len(parts) == 1 else Union(*parts)
 
 
-def _read_composition(tokens: deque[str], shape: tuple[int, int]) -> Transform:
+def _read_composition(tokens: deque[str], read: Reader) -> Transform:
     """Take what plus signs join off the tokens."""
-    parts = [_read_part(tokens, shape)]
+    parts = [_read_part(tokens, read)]
     while tokens and tokens[0] == "+":
         tokens.popleft()
-        parts.append(_read_part(tokens, shape))
+        parts.append(_read_part(tokens, read))
     return parts[0] if len(parts) == 1 else Compose(*parts)
 
 
-def _read_part(tokens: deque[str], shape: tuple[int, int]) -> Transform:
+def _read_part(tokens: deque[str], read: Reader) -> Transform:
     """Take one name with its options, or what stands in parentheses, off the tokens."""
     part = tokens.popleft() if tokens else ""
     if part != "(":
-        return _read_set(part, shape)
-    inside = _read_union(tokens, shape)
+        return read(part)
+    inside = _read_union(tokens, read)
     if not tokens or tokens.popleft() != ")":
         raise InputError(f"a parenthesis is not closed; expected a text such as '({EXAMPLE})+crop:2'")
     return inside
 
 
-def _read_set(part: str, shape: tuple[int, int]) -> Transform:
-    """The built-in set that a name with its options stands for, if images of this shape are large enough for it."""
+def _read_set(part: str, *, shape: tuple[int, int], further: Mapping[str, Reader]) -> Transform:
+    """The set that a name with its options stands for, if images of this shape are large enough for it."""
     name, _, _ = part.partition(":")
+    if name in further:
+        found = further[name](part)
+        if isinstance(found, WrittenTransform):
+            found.check(*shape)
+        return found
     if name == "custom":
         raise InputError(f"{part!r} names a function, which a text cannot hold; give augury.Custom(function) from Python")
     if name not in READERS:
-        raise InputError(f"{part!r} is no transform; expected {', '.join(USAGE)}, for example {EXAMPLE!r}")
+        raise InputError(f"{part!r} is no transform; expected {', '.join([*USAGE, *further])}, for example {EXAMPLE!r}")
     match = re.fullmatch(GRAMMAR[name], part.removeprefix(name))
     if match is None:
         raise InputError(f"{part!r} cannot be read; expected {USAGE[name]}")

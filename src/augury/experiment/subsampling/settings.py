@@ -74,7 +74,7 @@ class Settings:
     def setting(self, seed: int) -> Setting:
         """What a cell of this seed is measured in."""
         if not self.task.retrained:
-            return FixedFeatures(self.features, self.test)
+            return self._fixed
         stages = self.pipeline
         network = stages.network.recipe.name
         return RetrainedFeatures(
@@ -90,6 +90,11 @@ class Settings:
         )
 
     @cached_property
+    def _fixed(self) -> FixedFeatures:
+        """One for all seeds, since it remembers what is the same for all draws."""
+        return FixedFeatures(self.features, self.test)
+
+    @cached_property
     def test_images(self) -> Examples:
         """The test points and then all their copies, as images."""
         test = self.pipeline.splits.test
@@ -99,6 +104,16 @@ class Settings:
 
     def scores(self, method: Method) -> Scores:
         """The scores of the training points before augmentation."""
+        if method not in self._scores:
+            self._scores[method] = self._stored_scores(method)
+        return self._scores[method]
+
+    @cached_property
+    def _scores(self) -> dict[Method, Scores]:
+        """What `scores` has read."""
+        return {}
+
+    def _stored_scores(self, method: Method) -> Scores:
         path = self.folder / f"{method}.parquet"
         if not path.exists():
             X, y = self.features.features, self.features.labels

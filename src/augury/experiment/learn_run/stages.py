@@ -1,0 +1,251 @@
+"""The stages of `augury learn`, each computed when it is first needed, or read from the folder where an earlier run has left it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from augury import model
+from augury.cells import Cells
+from augury.data import Examples
+from augury.errors import InputError
+from augury.experiment.folder import KIND
+from augury.experiment.learn_run.config import LearnConfig
+from augury.experiment.learn_run.pictures import save_pictures
+from augury.experiment.learning import Fitting, Labels, draw_labels
+from augury.experiment.learning.measure import read
+from augury.experiment.learning.tasks import MNIST, Points
+from augury.experiment.splits import fingerprint, read_splits
+from augury.files import read_table, write_table
+from augury.learned import (
+    AdversarialConfig,
+    FieldTransformation,
+    LearnedAugmentation,
+    TeachingConfig,
+    learn,
+    load_module,
+    save_module,
+    train_transformation,
+)
+from augury.learned.augmentation import Applied
+from augury.learned.baselines import Then, named_baseline, usual_crop
+from augury.learned.checking import check_predictions
+from augury.model import Model
+from augury.networks import Network, build
+from augury.progress import say
+from augury.training import Augment, TrainingConfig, train
+
+LEARNED = "learned"  # the row of what was learned
+SHOWN = 1000  # training images over which it is told what E does
+
+
+@dataclass(frozen=True)
+class LearnStages:
+    """A configuration and a folder; the properties are the stages, each from those before it.
+
+    Long stages keep what they have in `checkpoints/`, from which a killed run goes on.
+    """
+
+    config: LearnConfig
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """What is left of unfinished stages."""
+        return self.folder / "checkpoints"
+
+    @cached_property
+    def points(self) -> Points:
+        """All labels, divided into points to train on and a target, and the test points."""
+        config = self.config
+        say(f"data: {config.data}")
+        splits = read_splits(config.as_run())
+        train, target = splits.train, splits.validation
+        if config.per_class is not None:
+            train = draw_labels(train, config.per_class, 0, config.seed).train
+        if config.target_share is not None:
+            train, target = train.split(config.target_share, config.seed)
+        points = Points(Labels(train, target), splits.test)
+        say(f"labels: {points.labels.words}")
+        return points
+
+    @cached_property
+    def labels(self) -> Path:
+        """`labels.parquet`: the points whose labels are used, and what for."""
+        path = self.folder / "labels.parquet"
+        if not path.exists():
+            found = self.points.labels
+            parts = {"train": found.train} | ({} if found.target is None else {"target": found.target})
+            write_table(path, pd.concat([_listed(part, use) for use, part in parts.items()]), {"kind": "labels", "words": found.words})
+        return path
+
+    def network(self, seed: int) -> Network:
+        """A fresh network for these images."""
+        channels, height, width = self.points.everything.shape
+        classes = len(self.points.everything.classes)
+        return build(self.config.model, channels=channels, height=height, width=width, classes=classes, seed=seed)
+
+    def training(self, points: int, seed: int) -> TrainingConfig:
+        """How a network is fitted to so many points."""
+        return Fitting(self.config.model, MNIST, self.config.steps, self.config.steps).config(points, self.config.steps, seed)
+
+    @cached_property
+    def transformation(self) -> FieldTransformation | None:
+        """`transformation.safetensors` and the log of its training, `transformation.parquet`; None where familiar changes are used."""
+        path, log = self.folder / "transformation.safetensors", self.folder / "transformation.parquet"
+        if self.config.transformation == "bounded":
+            return None
+        if not (path.exists() and log.exists()):
+            images = self.points.everything.images
+            say(f"transformation: {self.config.transformation_steps} steps on {len(images)} images")
+            G = FieldTransformation(*self.points.everything.shape, seed=self.config.seed)
+            settings = AdversarialConfig(steps=self.config.transformation_steps, seed=self.config.seed)
+            checkpoint = self.checkpoints / "transformation.safetensors"
+            told = train_transformation(G, images, config=settings, checkpoint=checkpoint, device=self.config.device)
+            save_module(G, path)
+            write_table(log, told.log, {"kind": "transformation-log", "warnings": list(told.warnings)})
+        return load_module(path, FieldTransformation).requires_grad_(requires_grad=False)
+
+    @cached_property
+    def augmentation(self) -> LearnedAugmentation:
+        """`augmentation.safetensors`."""
+        path = self.folder / "augmentation.safetensors"
+        if not path.exists():
+            config, labels = self.config, self.points.labels
+            fitted = len(labels.train) if labels.target is not None else len(labels.train) * (config.folds - 1) // config.folds
+            G = self.transformation
+            say(f"learning: {'on the target' if labels.target is not None else f'{config.folds} folds'}, {config.steps} steps each")
+            found = learn(
+                self.network(config.seed),
+                labels.train,
+                labels.target,
+                transformation=G,
+                config=TeachingConfig(rule=config.rule, draws=config.draws, divergence=config.divergence),
+                training=self.training(max(1, fitted), config.seed),
+                share=config.share,
+                folds=config.folds,
+                seed=config.seed,
+                folder=self.checkpoints,
+                device=config.device,
+            )
+            found.save(path)
+        return LearnedAugmentation.load(path)
+
+    @cached_property
+    def history(self) -> Path:
+        """`history.parquet`: each solve of the teaching, and `components.parquet`: what became likely."""
+        path, components = self.folder / "history.parquet", self.folder / "components.parquet"
+        if not path.exists():
+            write_table(path, pd.DataFrame(self.augmentation.record["history"]), {"kind": "history"})
+        if not components.exists():
+            shown = torch.tensor(self.points.everything.first(min(SHOWN, len(self.points.everything))).images)
+            write_table(components, self.augmentation.summary(shown).reset_index(), {"kind": "components"})
+        return path
+
+    @cached_property
+    def check(self) -> pd.DataFrame:
+        """`check.parquet`: predicted and measured changes of the target's loss."""
+        path = self.folder / "check.parquet"
+        if not path.exists():
+            config, labels = self.config, self.points.labels
+            fitting, target = (
+                (labels.train, labels.target) if labels.target is not None else labels.train.split(1 / config.folds, config.seed)
+            )
+            assert target is not None
+            say(f"check: {config.checks} augmented batches, predicted and measured on {len(target)} points")
+            fitted = self._fitted(fitting, self._row(LEARNED), config.seed, "classifier", "fitting the network to check")
+            batch = min(16, len(fitting))
+            settings: dict[str, Any] = {"batches": config.checks, "batch": batch, "C": config.C, "seed": config.seed}
+            found = check_predictions(fitted, fitting, target, self.augmentation, **settings, device=config.device)
+            write_table(path, found, {"kind": "check", **settings, "train": len(fitting), "target": len(target)})
+        return read_table(path, "check", ("predicted", "measured"))[0]
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """`results.parquet`: what the test set says of networks fitted to all labels, with each augmentation."""
+        path = self.folder / "results.parquet"
+        if not path.exists():
+            names = (LEARNED, *self.config.compare)
+            cells = Cells(self.checkpoints / "retrained", "retrained")
+            todo = [(name, self.config.seed + number) for number in range(self.config.retrainings) for name in names]
+            say(f"comparison: {', '.join(names)}; {self.config.retrainings} networks each, on {self.points.labels.words}")
+            for name, seed in todo:
+                if f"seed-{seed}" not in cells.names(name):
+                    cells.write(name, f"seed-{seed}", self._measured(name, seed))
+            found = pd.concat([cells.read_group(name) for name in names], ignore_index=True)
+            write_table(path, found.drop(columns="cell"), {"kind": "learn-results", "words": self.points.labels.words})
+        return read_table(path, "learn-results", ("augmentation", "seed", "accuracy", "loss"))[0]
+
+    @cached_property
+    def pictures(self) -> Path:
+        """`gallery.npz`: what the report shows."""
+        path = self.folder / "gallery.npz"
+        if not path.exists():
+            save_pictures(self.augmentation, self.points.labels.train, self.config.seed, path)
+        return path
+
+    def record(self) -> dict[str, Any]:
+        """The configuration with what it came to on these data."""
+        labels, test, everything = self.points.labels, self.points.test, self.points.everything
+        parts = {"train": labels.train, "test": test} | ({} if labels.target is None else {"target": labels.target})
+        self._check_folds()
+        return self.config.record() | {
+            KIND: self.config.command_name,
+            "command": self.config.command(),
+            "image": "x".join(str(side) for side in everything.shape),
+            "class_names": list(everything.classes),
+            "labels": labels.count,
+            **{f"{name}_points": len(part) for name, part in parts.items()},
+            **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
+            "training": asdict(self.training(len(everything), self.config.seed)),
+            "model": self.network(self.config.seed).recipe.name,
+        }
+
+    def _check_folds(self) -> None:
+        train, folds = self.points.labels.train, self.config.folds
+        fewest = min((train.labels == label).sum() for label in range(len(train.classes)))
+        if self.points.labels.target is None and fewest < folds:
+            raise InputError(f"folds: {folds}, and the smallest class has {fewest} labelled points; lower folds, or give a target")
+
+    def _measured(self, name: str, seed: int) -> pd.DataFrame:
+        """A network fitted with one augmentation, and what the test set says of it."""
+        everything, labels = self.points.everything, self.points.labels
+        fitted = self._fitted(everything, self._row(name), seed, "retraining", f"{name}, seed {seed}")
+        told = read(fitted.network, self.points.test)
+        (self.checkpoints / "retraining.safetensors").unlink(missing_ok=True)
+        target = 0 if labels.target is None else len(labels.target)
+        row = {"augmentation": name, "seed": seed, **told._asdict(), "train_labels": len(labels.train), "target_labels": target}
+        return pd.DataFrame([row | {"test_images": len(self.points.test)}])
+
+    def _row(self, name: str) -> Augment:
+        """The augmentation of a row, after the usual crop."""
+        shape = self.points.everything.shape
+        if name == LEARNED:
+            return Then(usual_crop(*shape), Applied(self.augmentation))
+        return named_baseline(name, *shape, transformation=self.transformation, share=self.config.share)
+
+    def _fitted(self, points: Examples, augment: Augment, seed: int, checkpoint: str, what: str) -> Model:
+        fresh = model.Model.of(self.network(seed))
+        path = self.checkpoints / f"{checkpoint}.safetensors"
+        settings = self.training(len(points), seed)
+        train(
+            fresh.network,
+            points.images,
+            points.labels,
+            config=settings,
+            augment=augment,
+            checkpoint=path,
+            device=self.config.device,
+            what=what,
+        )
+        return fresh
+
+
+def _listed(points: Examples, use: str) -> pd.DataFrame:
+    names = [points.classes[label] for label in points.labels]
+    return pd.DataFrame({"origin": points.origin.astype(str), "label": names, "use": use})

@@ -1,0 +1,189 @@
+"""The rows of a table: each an augmentation of F's batches, whether nothing, drawn at random, or learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from augury.errors import InputError
+from augury.experiment.learning.tasks import Points
+from augury.files import digest
+from augury.learned import (
+    Applied,
+    BoundedTransformation,
+    LearnedAugmentation,
+    TauDistribution,
+    TeachingConfig,
+    WarpingTransformation,
+    load_module,
+)
+from augury.learned.baselines import BASELINES, Then, named_baseline, usual_crop
+from augury.learned.bounded import WIDE
+from augury.learned.classifier import Classifier
+from augury.learned.learn import Taught
+from augury.learned.teaching import ChoiceTeacher, Goal, Teacher, teacher
+from augury.training import Augment
+from augury.transforms.border import Real
+
+Kind = Literal["baseline", "learned", "control"]
+Which = Literal["default", "wide", "trained"]
+
+MOST = 6000  # training images that serve as their own target
+
+
+@dataclass(frozen=True)
+class Row:
+    """One augmentation.
+
+    Parameters
+    ----------
+    name
+        As in the tables.
+    kind
+        `baseline`; `learned`: anything that uses influence on a target; `control`: what should do harm.
+    transformation
+        G: a `BoundedTransformation` within its `default` or the `WIDE` bounds, or one that was `trained` adversarially.
+    baseline
+        Its name in `augury.learned.baselines`, for rows that learn nothing.
+    teaching
+        How E is taught before F is fitted; None: there is no E, or one that stays as it begins.
+    during
+        What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken;
+        None: E draws.
+    """
+
+    name: str
+    kind: Kind
+    transformation: Which = "default"
+    baseline: str | None = None
+    teaching: TeachingConfig | None = None
+    during: Literal["taught", "best", "worst"] | None = None
+
+    def settings(self, trained: str | Path | None) -> dict[str, Any]:
+        """What the row's numbers depend on beside the task, as JSON can hold it."""
+        weights = digest(Path(trained).read_bytes()) if trained is not None and self.transformation == "trained" else None
+        bounds = dict(WIDE) if self.transformation == "wide" else None
+        taught = None if self.teaching is None else asdict(self.teaching)
+        return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during}
+
+
+GRADIENT = TeachingConfig(rule="gradient", preserve=0.2, clip=1)
+_ROWS = (
+    *(Row(name, "baseline", baseline=name) for name in BASELINES),
+    Row("random-tau-wide", "baseline", "wide", baseline="random-tau"),
+    Row("random-tau-G", "baseline", "trained", baseline="random-tau"),
+    Row("learned", "learned", "wide", teaching=TeachingConfig()),
+    Row("learned-online", "learned", "wide", teaching=TeachingConfig(), during="taught"),
+    Row("learned-G", "learned", "trained", teaching=TeachingConfig()),
+    Row("learned-gradient", "learned", "wide", teaching=GRADIENT),
+    Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
+    Row("best-of-4", "learned", "wide", during="best"),
+    Row("worst-of-4", "control", "wide", during="worst"),
+)
+ROWS: Mapping[str, Row] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def read_rows(names: tuple[str, ...] | None, trained: str | Path | None) -> list[Row]:
+    """The rows of these names; None: all but controls, and those of a trained transformation if there is one.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or a row needs a trained transformation and there is none.
+    """
+    if names is None:
+        return [row for row in _ROWS if row.kind != "control" and (trained is not None or row.transformation != "trained")]
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        raise InputError(f"rows: {unknown[0]!r} is unknown; expected some of {', '.join(ROWS)}")
+    rows = [ROWS[name] for name in names]
+    lacking = [row.name for row in rows if row.transformation == "trained"]
+    if lacking and trained is None:
+        raise InputError(f"transformation: the row {lacking[0]} needs one; give the file of a trained FieldTransformation")
+    return rows
+
+
+def transformation_of(row: Row, shape: tuple[int, int, int], trained: str | Path | None) -> WarpingTransformation:
+    """The row's G, for images of this shape."""
+    if row.transformation != "trained":
+        return BoundedTransformation.wide(*shape) if row.transformation == "wide" else BoundedTransformation(*shape)
+    assert trained is not None
+    found: WarpingTransformation = load_module(trained, WarpingTransformation)  # type: ignore[type-abstract]  # any of its kinds will do
+    made_for = (found.channels, found.height, found.width)
+    if made_for != shape:
+        raise InputError(f"transformation: {trained} was made for images of {made_for}, the task's have {shape}; leave out its rows")
+    return found.requires_grad_(requires_grad=False)
+
+
+def augmentation_of(
+    row: Row, points: Points, G: WarpingTransformation, learned: LearnedAugmentation | None, share: Real, steps: int, seed: int
+) -> Augment:
+    """What changes the batches of the F that is tested.
+
+    Parameters
+    ----------
+    row
+        Which.
+    points
+        All labels, to whose images it will be applied.
+    G
+        The row's transformation.
+    learned
+        What was learned before, where the row has an E.
+    share
+        The share of each batch that is changed after the usual crop.
+    steps
+        For how many F is fitted.
+    seed
+        By which training images are drawn as their own target where they are too many.
+    """
+    shape = points.everything.shape
+    if row.baseline is not None:
+        return named_baseline(row.baseline, *shape, transformation=G, share=share)
+    crop = usual_crop(*shape)
+    if row.during is None:
+        assert learned is not None
+        return Then(crop, Applied(learned))
+    return Taught(crop, _teacher(row, G, learned, _goal(points, seed), steps), share)
+
+
+class BestOf(ChoiceTeacher):
+    """Of a few draws an image the one with the best influence; E stays as it is."""
+
+    def _step(self, loss: Tensor) -> None:
+        del loss
+
+
+class WorstOf(BestOf):
+    """Of a few draws an image the one with the worst influence, as a check of the sign."""
+
+    def _effects(
+        self, classifier: Classifier, images: Float[Tensor, "points channels height width"], labels: Int64[Tensor, " points"]
+    ) -> Float[Tensor, " points"]:
+        return -super()._effects(classifier, images, labels)
+
+
+def _teacher(row: Row, G: WarpingTransformation, learned: LearnedAugmentation | None, goal: Goal, steps: int) -> Teacher:
+    if row.during == "taught":
+        assert learned is not None
+        assert row.teaching is not None
+        return teacher(G, learned.network.requires_grad_(requires_grad=True), goal, row.teaching, steps)
+    first = G.usual() if isinstance(G, BoundedTransformation) else 1.0
+    unlearned = TauDistribution(G.channels, G.height, G.width, tau_size=G.tau_size, concentration=first)
+    chosen = BestOf if row.during == "best" else WorstOf
+    return chosen(G, unlearned, goal, TeachingConfig(), steps)
+
+
+def _goal(points: Points, seed: int) -> Goal:
+    """All labels to train on; the target, or without one the training points themselves, at most `MOST` of them."""
+    everything, target = points.everything, points.labels.target
+    if target is None:
+        target = everything.select(np.sort(np.random.default_rng(seed).permutation(len(everything))[:MOST]))
+    return Goal(everything.images, target.images, target.labels)

@@ -1,0 +1,69 @@
+"""The baselines by their names in tables and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from augury.errors import InputError
+from augury.learned.baselines.automatic import RandAugment, TrivialAugment
+from augury.learned.baselines.combined import Share, Then, Unchanged
+from augury.learned.baselines.crop import RandomCrop
+from augury.learned.baselines.heuristic import Heuristic
+from augury.learned.baselines.taus import AdversarialTau, RandomTau, random_affine
+from augury.learned.bounded import BoundedTransformation
+from augury.learned.transformation import Transformation
+from augury.training.augment import Augment
+from augury.transforms.border import Real
+
+LARGE = 32  # pixels, from which a side counts as large: MNIST's 28 is not, CIFAR's 32 is
+
+AFTER_CROP: dict[str, Callable[[int, int, int, Transformation], Augment]] = {
+    "affine": lambda channels, height, width, _: random_affine(channels, height, width),
+    "heuristic": lambda channels, *_: Heuristic("cifar10" if channels == 3 else "mnist"),
+    "randaugment": lambda *_: RandAugment(),
+    "trivialaugment": lambda *_: TrivialAugment(),
+    "random-tau": lambda *settings: RandomTau(settings[-1]),
+    "adversarial-tau": lambda *settings: AdversarialTau(settings[-1]),
+}
+BASELINES = ("none", "crop", *AFTER_CROP)
+
+
+def usual_crop(channels: int, height: int, width: int) -> RandomCrop:
+    """Up to 2 pixels for images below 32 pixels, else an eighth of the shorter side (CIFAR's 4); RGB images are mirrored too."""
+    side = min(height, width)
+    return RandomCrop(side // 8 if side >= LARGE else min(2, side - 1), flip=channels == 3)
+
+
+def named_baseline(
+    name: str, channels: int, height: int, width: int, *, transformation: Transformation | None = None, share: Real = 1
+) -> Augment:
+    """The augmentation that a table calls `name`, for images of this shape.
+
+    All but `none` and `crop` come after the usual crop, so that rows differ in what comes on top of it.
+
+    Parameters
+    ----------
+    name
+        `none`, `crop`, `affine`, `heuristic`, `randaugment`, `trivialaugment`, `random-tau`, `adversarial-tau`.
+    channels, height, width
+        The images' shape.
+    transformation
+        What the last two draw taus for, None: a `BoundedTransformation`, which needs no training.
+    share
+        The share of the images that are changed further after the crop.
+
+    Raises
+    ------
+    InputError
+        If there is no such baseline.
+    """
+    if name not in BASELINES:
+        raise InputError(f"baseline: {name!r} is unknown; expected one of {', '.join(BASELINES)}")
+    if name == "none":
+        return Unchanged()
+    crop = usual_crop(channels, height, width)
+    if name == "crop":
+        return crop
+    drawn = BoundedTransformation(channels, height, width) if transformation is None else transformation
+    further = AFTER_CROP[name](channels, height, width, drawn)
+    return Then(crop, further if share == 1 else Share(further, share))

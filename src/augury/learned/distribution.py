@@ -1,0 +1,123 @@
+"""E as a distribution: which taus an image should be changed by, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from augury.errors import InputError
+from augury.learned.layers import check_shape, reader
+from augury.networks import seeded
+from augury.transforms.border import Real
+
+STEEPEST = 5.0  # the Beta distributions' parameters stay between e^-5 and e^5
+LOWEST, HIGHEST = 0.01, 100.0  # of what they may be at the beginning
+MARGIN = 1e-4  # taus keep so far from -1 and 1, where densities may be infinite
+
+
+class TauDistribution(nn.Module):
+    """Independent Beta distributions over the components of tau, on (-1, 1); symmetric to begin with, or uniform.
+
+    With both parameters 1 a component is uniform, as in a random augmentation; larger ones narrow it, and unequal ones shift it. So what is
+    learned can be read: by how much, and to which side, each change is made.
+
+    Parameters
+    ----------
+    channels, height, width
+        The images' shape.
+    tau_size
+        As the transformation's.
+    concentration
+        Both parameters at the beginning, for all components or one by one: 1 is uniform, and variance 1 / (2 concentration + 1). A
+        transformation may so have wide bounds that are hardly touched unless something is learned; see `BoundedTransformation.within`.
+    conditional
+        Whether the distributions depend on the image, through the paper's convolutions; otherwise all images share them.
+    seed
+        Of the first weights, where it is conditional.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        tau_size: int,
+        concentration: Real | Sequence[Real] = 1.0,
+        conditional: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if conditional:
+            check_shape(channels, height, width)
+        if tau_size < 1:
+            raise InputError(f"tau_size: {tau_size}; expected the transformation's, at least 1")
+        super().__init__()
+        first = [concentration] * tau_size if isinstance(concentration, int | float) else list(concentration)
+        if len(first) != tau_size or not all(LOWEST < value < HIGHEST for value in first):
+            raise InputError(
+                f"concentration: {concentration}; expected a number from {LOWEST:g} to {HIGHEST:g}, or {tau_size} of them, one a component"
+            )
+        self.tau_size, self.conditional = tau_size, conditional
+        self.settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
+        self.settings |= {"tau_size": tau_size, "concentration": first, "conditional": conditional, "seed": seed}
+        self.first: Tensor
+        self.register_buffer("first", torch.tensor(first, dtype=torch.float32), persistent=False)
+        self.shared = nn.Parameter(torch.zeros(2, tau_size))
+        self.body: nn.Module | None = None
+        if conditional:
+            with seeded(seed):
+                self.body = _from_zero(reader(channels, height, width, slope=0.0, outputs=2 * tau_size))
+
+    def parameters_of(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
+        """The Beta distributions' two parameters, a and b, for each image and component."""
+        start = STEEPEST * torch.atanh(self.first.log() / STEEPEST)
+        raw = (start + self.shared)[:, None].expand(2, len(images), self.tau_size)
+        if self.body is not None:
+            raw = raw + self.body(images).view(len(images), 2, self.tau_size).transpose(0, 1)
+        return (STEEPEST * torch.tanh(raw / STEEPEST)).exp()
+
+    def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
+        """One tau an image, drawn by a CPU generator; no derivative runs through it."""
+        shapes = self.parameters_of(images).detach().cpu().double()  # in float32, small ones would give 0 for both gammas
+        a, b = torch._standard_gamma(shapes, generator=generator).clamp(min=1e-300)  # noqa: SLF001  (torch.distributions takes no generator)
+        drawn: Tensor = (2 * a / (a + b) - 1).clamp(MARGIN - 1, 1 - MARGIN)
+        return drawn.to(images)
+
+    def log_density(
+        self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
+    ) -> Float[Tensor, " points"]:
+        """The log of each tau's density, the product over its components, less that of the uniform distribution."""
+        a, b = self.parameters_of(images)
+        share = ((tau + 1) / 2).to(a)
+        density: Tensor = (a - 1) * share.log() + (b - 1) * (1 - share).log() - _log_beta(a, b)
+        return density.sum(dim=1)
+
+    def divergence(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, " points"]:
+        """Kullback and Leibler's divergence from the first distribution, in nats: how much has been learned, or forgotten to vary."""
+        a, b = self.parameters_of(images)
+        total = torch.digamma(a + b)
+        mean = (a - self.first) * (torch.digamma(a) - total) + (b - self.first) * (torch.digamma(b) - total)
+        divergence: Tensor = mean + _log_beta(self.first, self.first) - _log_beta(a, b)
+        return divergence.sum(dim=1)
+
+    def moments(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
+        """Mean and standard deviation of each component; 0 and 0.577 where it is uniform."""
+        a, b = self.parameters_of(images)
+        return torch.stack([2 * a / (a + b) - 1, 2 * (a * b / ((a + b).square() * (a + b + 1))).sqrt()])
+
+
+def _log_beta(a: Tensor, b: Tensor) -> Tensor:
+    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+
+def _from_zero(body: nn.Sequential) -> nn.Sequential:
+    """The body with its last layer at zero, so that all images begin with the same distribution."""
+    last = body[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return body

@@ -1,0 +1,87 @@
+"""How E is taught: settings, checked once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from augury.errors import InputError
+from augury.transforms.border import Real
+
+Rule = Literal["choice", "gradient"]
+Kept = Literal["best", "drawn"]
+
+
+@dataclass(frozen=True)
+class TeachingConfig:
+    """How E is taught by the influence on a target, while F is fitted. The defaults are the best that was found; `paper()` is the paper's.
+
+    Parameters
+    ----------
+    rule
+        `choice`: E is a distribution; a few draws an image are compared by their influence, and those that are better than the others
+        become likelier (the score-function gradient of the expected advantage). Draws are only compared, so that nothing is gained by
+        leaving the range in which the linear prediction holds. `gradient`: E maps an image to one tau, and follows the derivative of
+        influence(z~) - influence(z) through F and G, as in *Learning to Augment Influential Data*.
+    draws
+        Of `choice`: how many taus are compared for each image, at least 2.
+    keep
+        Of `choice`: on which draw F is trained: the `best`, or one as `drawn`.
+    divergence
+        Of `choice`: the weight, in units of an advantage's standard deviation, of the divergence from the uniform distribution; without it
+        the distribution narrows until hardly anything varies.
+    every
+        Steps of F between two solves for s; each costs two passes over `curvature_points` and target, about.
+    curvature_points
+        Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
+    damping
+        Share of the Hessian's trace by class that is added to its diagonal.
+    bounded
+        Whether influence is multiplied by the probability of the own label; see `augury.learned.objective.effects`.
+    aligned
+        Of `choice`: whether influence is divided by the length of the image's own gradient, so that draws are compared by the direction in
+        which they lead F.
+    learning_rate
+        Adam's, for E.
+    warmup
+        The share of F's steps before the first solve, during which E draws and is not taught.
+    preserve
+        Of `gradient`: the weight of F's cross-entropy on the augmented images, in nats against influence x training points.
+    clip
+        The largest norm of E's gradient; None: any.
+    """
+
+    rule: Rule = "choice"
+    draws: int = 4
+    keep: Kept = "best"
+    divergence: Real = 0.05
+    every: int = 100
+    curvature_points: int = 1000
+    damping: Real = 0.1
+    bounded: bool = True
+    aligned: bool = True
+    learning_rate: Real = 0.005
+    warmup: Real = 0.05
+    preserve: Real = 0.0
+    clip: Real | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("rule", Rule), ("keep", Kept)):
+            if getattr(self, name) not in get_args(choices):
+                raise InputError(f"{name}: {getattr(self, name)!r}; expected {' or '.join(get_args(choices))}")
+        for name, lowest in (("draws", 2), ("every", 1), ("curvature_points", 1), ("divergence", 0), ("preserve", 0)):
+            if not lowest <= getattr(self, name) < math.inf:
+                raise InputError(f"{name}: {getattr(self, name)}; expected a finite number, at least {lowest}")
+        for name in ("damping", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name}: {getattr(self, name)}; expected a positive number, such as {getattr(TeachingConfig, name)}")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup: {self.warmup}; expected a share of the steps, from 0 to below 1")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise InputError(f"clip: {self.clip}; expected a positive norm, such as 1, or None")
+
+    @classmethod
+    def paper(cls) -> TeachingConfig:
+        """*Learning to Augment Influential Data* as it is written: unbounded influence, nothing that preserves labels, Adam at 0.01."""
+        return cls(rule="gradient", bounded=False)

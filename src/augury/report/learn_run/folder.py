@@ -1,0 +1,76 @@
+"""What a folder of `augury learn` holds, read and checked: everything the page shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augury.errors import InputError
+from augury.files import read_json, read_table
+from augury.report.folder import CURE, describe, read_arrays
+
+LEARNED = "learned"
+STRIP = ("strip_flow", "strip_warped", "strip_change", "strip_images")
+GRID = ("grid_before", "grid_after", "grid_flow", "grid_labels")
+
+
+@dataclass(frozen=True)
+class LearnFolder:
+    """The results of one run, as its files hold them.
+
+    Parameters
+    ----------
+    config, versions
+        What was done, and by what.
+    words
+        Which labels were used.
+    history
+        A row a solve: fold, step, predicted effects of E's draws, divergence.
+    components
+        A row a component of tau: its mean and deviation.
+    check
+        A row an augmented batch: predicted and measured change of the target's loss; `checked` tells of how many points.
+    results
+        A row a retrained network.
+    pictures
+        The arrays of `gallery.npz`.
+    """
+
+    config: dict[str, Any]
+    versions: dict[str, Any]
+    words: str
+    history: pd.DataFrame
+    components: pd.DataFrame
+    check: pd.DataFrame
+    checked: dict[str, Any]
+    results: pd.DataFrame
+    pictures: dict[str, np.ndarray]
+
+    @classmethod
+    def load(cls, folder: Path) -> LearnFolder:
+        """Read every file; a missing, damaged or contradictory one is an `InputError` that names it."""
+        config = read_json(folder / "config.json")
+        if config.get("kind") != "learn":
+            raise InputError(f"{folder / 'config.json'}: not of `augury learn`; give the folder that it wrote")
+        history, _ = read_table(folder / "history.parquet", "history", ("step", "effect", "kept", "divergence", "fold"))
+        components, _ = read_table(folder / "components.parquet", "components", ("component", "mean", "deviation"))
+        check, checked = read_table(folder / "check.parquet", "check", ("predicted", "measured"))
+        columns = ("augmentation", "seed", "accuracy", "loss", "train_labels", "target_labels", "test_images")
+        results, told = read_table(folder / "results.parquet", "learn-results", columns)
+        pictures = read_arrays(folder / "gallery.npz", (*STRIP, *GRID))
+        _check(results, pictures, folder)
+        versions = read_json(folder / "versions.json")
+        return cls(config, versions, str(told["words"]), history, components, check, checked, results, pictures)
+
+
+def _check(results: pd.DataFrame, pictures: dict[str, np.ndarray], folder: Path) -> None:
+    if LEARNED not in set(results["augmentation"]):
+        raise InputError(f"{folder / 'results.parquet'}: no row of the learned augmentation; {CURE}")
+    for name in ("strip_warped", "strip_images", "grid_before", "grid_after"):
+        found = pictures[name]
+        if found.dtype != np.uint8 or found.ndim != (4 if name == "grid_before" else 5) or found.shape[-3] not in (1, 3):
+            raise InputError(f"{folder / 'gallery.npz'}: {name} is {describe(found)}; expected grey or RGB uint8 images; {CURE}")

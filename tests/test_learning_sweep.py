@@ -1,0 +1,275 @@
+"""The comparison of learned augmentations: its tasks, its rows, and a sweep that may be killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+import augury.experiment.learning.measure as measure_module
+import augury.experiment.learning.sweep as sweep_module
+from augury.errors import InputError
+from augury.experiment.learning import ROWS, SCARCITIES, TASKS, Fitting, Lit, Scarcity, Sweep, Task, read_task, reproduce_learning
+from augury.experiment.learning.measure import measure, read
+from augury.experiment.learning.rows import BestOf, WorstOf, augmentation_of, read_rows, transformation_of
+from augury.experiment.learning.sweep import Cell
+from augury.experiment.learning.tasks import Points
+from augury.learned import FieldTransformation, TauDistribution, TeachingConfig, save_module
+from augury.learned.bounded import WIDE
+from augury.learned.teaching import Goal
+from augury.networks import build
+from augury.training import Moment, TrainingConfig
+
+FITTING = Fitting("tiny", TrainingConfig(batch=32, learning_rate=2e-3, schedule="onecycle"), steps=12, search=8)
+PLAIN = Task("digits", Scarcity("digits", 1000, 9), FITTING)
+LIT = replace(PLAIN, name="digits:lit", shift=Lit((0.3, 0.5)), target=3)
+FEW = ("crop", "learned", "best-of-4")
+UNTRAINED = [name for name, row in ROWS.items() if row.transformation != "trained"]
+
+
+@pytest.fixture(scope="module")
+def points() -> dict[str, Points]:
+    return {task.name: task.points(0) for task in (PLAIN, LIT)}
+
+
+def cells(*tasks: Task, rows: tuple[str, ...] = FEW, seeds: int = 2) -> list[Cell]:
+    return [Cell(task, ROWS[row], seed) for seed in range(seeds) for task in tasks for row in rows]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small comparison that ran through at once."""
+    folder = tmp_path_factory.mktemp("learning")
+    Sweep(folder).measure(cells(LIT), jobs=1)
+    return folder
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """What is measured but for times and memory."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in (folder / "cells").rglob("*.parquet")}
+
+
+def test_tasks_are_read_by_their_names() -> None:
+    plain, shifted = read_task("mnist-1"), read_task("cifar10-10:tinted@resnet56", "/data")
+    assert (plain.shift, plain.fitting.network, plain.group) == (None, "strided", "mnist-1")
+    assert (shifted.scarcity, shifted.fitting.network, shifted.data_dir) == (SCARCITIES["cifar10-10"], "resnet56", "/data")
+    assert shifted.group == "cifar10-10.tinted.resnet56"
+    assert shifted.fitting.training == read_task("cifar10-10").fitting.training
+    assert len({read_task(name).group for name in TASKS}) == len(TASKS) == 14
+
+
+@pytest.mark.parametrize(("name", "match"), [("mnist", "'mnist' is unknown"), ("mnist-1:tinted", "unknown shift"), ("", "is unknown")])
+def test_unknown_tasks_are_refused(name: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        read_task(name)
+
+
+@pytest.mark.parametrize(("points", "epochs"), [(600, 150), (800, 115), (200_000, 1)])
+def test_steps_are_whole_epochs(points: int, epochs: int) -> None:
+    fitting = read_task("mnist-1").fitting
+    assert fitting.config(points, 1500, seed=3) == replace(fitting.training, epochs=epochs, seed=3)
+
+
+def test_every_row_has_the_labels_of_training_and_target_together(points: dict[str, Points]) -> None:
+    found = points[LIT.name]
+    target = found.labels.target
+    assert target is not None
+    assert (len(found.labels.train), len(target), len(found.everything)) == (90, 30, 120)
+    assert_array_equal(found.everything.labels, np.r_[found.labels.train.labels, target.labels])
+    assert_array_equal(found.everything.images[90:], target.images)
+    assert points[PLAIN.name].everything is points[PLAIN.name].labels.train
+
+
+def test_only_target_and_test_images_are_as_deployed(points: dict[str, Points]) -> None:
+    plain, lit = points[PLAIN.name], points[LIT.name]
+    assert lit.labels.target is not None
+    raw = replace(LIT.scarcity, per_class=12).draw(0, 3)
+    assert raw.target is not None
+    assert_array_equal(lit.labels.train.images, raw.train.images)
+    assert (lit.labels.target.origin == raw.target.origin).all()
+    assert not np.array_equal(lit.labels.target.images, raw.target.images)
+    assert not np.array_equal(lit.test.images, plain.test.images)
+    assert_array_equal(lit.test.images, LIT.points(1).test.images)  # the same for every seed
+    # By other draws: of equal images, the target's would otherwise come out like the test set's.
+    shift = LIT.shift
+    assert shift is not None
+    assert not np.array_equal(shift.apply(raw.target.images[:9], 0), shift.apply(raw.target.images[:9], 1_000_000))
+
+
+def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path) -> None:
+    names = [row.name for row in read_rows(None, None)]
+    assert set(ROWS) - set(names) == {"worst-of-4", "random-tau-G", "learned-G"}
+    assert {row.name for row in read_rows(None, tmp_path)} - set(names) == {"random-tau-G", "learned-G"}
+    with pytest.raises(InputError, match="'best' is unknown"):
+        read_rows(("best",), None)
+    with pytest.raises(InputError, match="row learned-G needs one"):
+        read_rows(("crop", "learned-G"), None)
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_every_row_runs_on_folds_and_on_a_target(name: str, points: dict[str, Points], tmp_path: Path) -> None:
+    row = ROWS[name]
+    for task in (PLAIN, LIT):
+        cell, cost = measure(task, points[task.name], row, 0, tmp_path / task.group, None)
+        assert 0 <= cell["accuracy"] <= 1
+        assert cell["loss"] > 0
+        assert cell["steps"] == FITTING.config(len(points[task.name].everything), 12, 0).epochs * math.ceil((90, 120)[task is LIT] / 32)
+        assert cell["search_steps"] == (0 if row.teaching is None else 9 if task is LIT else 3 * 8)  # of 3 and of 2 steps an epoch
+        assert math.isnan(cell["target_accuracy"]) == (task is PLAIN)
+        assert (cell["train_labels"], cell["target_labels"]) == (90, 30 if task is LIT else 0)
+        assert (cost["search_seconds"] > 0) == (row.teaching is not None)
+        assert cost["training_seconds"] > 0
+        assert cost["peak_memory"] > 50
+        learned = json.loads(cell["summary"])
+        assert (len(learned) > 0) == (row.teaching is not None)
+        assert json.loads(cell["fitting"])["steps"] == 12
+        if learned:
+            assert set(transformation_of(row, (1, 8, 8), None).names or ()) == set(learned)
+
+
+def test_a_trained_transformation_has_rows_of_its_own(points: dict[str, Points], tmp_path: Path) -> None:
+    path = save_module(FieldTransformation(1, 8, 8, tau_size=4), tmp_path / "G.safetensors")
+    other = save_module(FieldTransformation(1, 8, 8, tau_size=4, seed=1), tmp_path / "other.safetensors")
+    for name in ("random-tau-G", "learned-G"):
+        cell, _ = measure(LIT, points[LIT.name], ROWS[name], 0, tmp_path / name, path)
+        assert len(json.loads(cell["summary"])) == (4 if name == "learned-G" else 0)
+        assert cell["settings"] != json.dumps(ROWS[name].settings(other), sort_keys=True)
+    wrong = save_module(FieldTransformation(1, 28, 28, tau_size=4), tmp_path / "wrong.safetensors")
+    with pytest.raises(InputError, match=r"was made for images of \(1, 28, 28\)"):
+        measure(LIT, points[LIT.name], ROWS["random-tau-G"], 0, tmp_path / "wrong", wrong)
+
+
+def test_the_wide_bounds_are_those_of_the_rows_that_say_so() -> None:
+    for name, row in ROWS.items():
+        if row.transformation != "trained":
+            bounds = transformation_of(row, (3, 32, 32), None).settings
+            assert all(bounds[key] == value for key, value in WIDE.items()) == (row.transformation == "wide"), name
+
+
+def test_the_best_and_the_worst_of_four_are_the_ends_of_the_same_effects(points: dict[str, Points]) -> None:
+    network = build("tiny", channels=1, height=8, width=8, classes=10, seed=0).module
+    everything = points[PLAIN.name].everything
+    goal = Goal(everything.images, everything.images, everything.labels)
+    images, labels = torch.from_numpy(everything.to_float()[:20]), torch.from_numpy(everything.labels[:20])
+    told = []
+    for kind in (BestOf, WorstOf):
+        G = transformation_of(ROWS["best-of-4"], (1, 8, 8), None)
+        E = TauDistribution(1, 8, 8, tau_size=G.tau_size)
+        teacher = kind(G, E, goal, TeachingConfig(warmup=0), steps=1)
+        teacher(images, labels, Moment(network, 0, 1, torch.Generator().manual_seed(0)))
+        assert not E.shared.any()  # it stays uniform
+        told.append(teacher.log[0])
+    (_, effect, spread, kept, *_), (_, effect_, spread_, kept_, *_) = told
+    assert (effect_, spread_) == (pytest.approx(-effect), pytest.approx(spread))
+    assert kept < effect < -kept_
+
+
+def test_online_e_goes_on_from_what_it_learned(points: dict[str, Points], tmp_path: Path) -> None:
+    before, after = (
+        json.loads(measure(LIT, points[LIT.name], ROWS[name], 0, tmp_path / name, None).cell["summary"])
+        for name in ("learned", "learned-online")
+    )
+    assert before.keys() == after.keys()
+    assert before != after
+
+
+def test_a_test_sets_accuracy_and_loss_are_those_counted_by_hand(points: dict[str, Points]) -> None:
+    network = build("tiny", channels=1, height=8, width=8, classes=10, seed=0).module.eval()
+    test = points[PLAIN.name].test
+    with torch.no_grad():
+        p = torch.softmax(network(torch.from_numpy(test.to_float())).double(), dim=1).numpy()
+    found = read(network, test)
+    assert found.accuracy == pytest.approx((p.argmax(axis=1) == test.labels).mean())
+    assert found.loss == pytest.approx(-np.log(p[np.arange(len(test)), test.labels]).mean(), rel=1e-6)
+
+
+def failing_after(count: int, work: Callable[..., object]) -> Callable[..., object]:
+    """The work, done so many times and then killed."""
+    done: list[object] = []
+
+    def killed(*arguments: object, **named: object) -> object:
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append(None)
+        return work(*arguments, **named)
+
+    return killed
+
+
+def test_a_comparison_killed_twice_ends_with_the_same_bytes(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:  # after the search of the second cell, before its F is fitted
+        patch.setattr(measure_module, "train", failing_after(1, measure_module.train))
+        with pytest.raises(KeyboardInterrupt):
+            Sweep(tmp_path).measure(cells(LIT), jobs=1)
+    assert (tmp_path / "work" / LIT.group / "learned.0" / "fold-0.safetensors").exists()
+    with monkeypatch.context() as patch:  # in the middle of a later F
+        patch.setattr(measure_module, "train", failing_after(3, measure_module.train))
+        with pytest.raises(KeyboardInterrupt):
+            Sweep(tmp_path).measure(cells(LIT), jobs=1)
+    Sweep(tmp_path).measure(cells(LIT), jobs=1)
+    assert stored(tmp_path) == stored(swept)
+    assert not any((tmp_path / "work").rglob("*.safetensors"))
+    costs = Sweep(tmp_path).table("costs").read().set_index(["row", "seed"])
+    assert math.isnan(costs.loc[("learned", 0), "search_seconds"])  # it was interrupted
+    assert costs.loc[("crop", 0), "training_seconds"] > 0
+
+
+def test_the_number_of_processes_and_seeds_added_later_change_no_byte(swept: Path, tmp_path: Path) -> None:
+    Sweep(tmp_path).measure(cells(LIT, seeds=1), jobs=1)
+    Sweep(tmp_path).measure(cells(LIT), jobs=2)
+    assert stored(tmp_path) == stored(swept)
+
+
+def test_what_is_stored_is_not_measured_again_and_the_report_is_written_anew(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stored(swept)
+    monkeypatch.setattr(sweep_module, "measure", lambda *_: pytest.fail("measured again"))
+    report = reproduce_learning(swept, [LIT], FEW, seeds=2)
+    assert stored(swept) == before
+    assert "6 of 6 cells done before, 0 to measure" in capsys.readouterr().err
+    assert "digits, lit" in report.read_text()
+
+
+def test_all_rows_of_a_seed_begin_with_the_same_weights_and_another_f_teaches(
+    points: dict[str, Points], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: dict[str, list[int]] = {}
+    original = measure_module.build
+    for name in ("crop", "learned"):
+        monkeypatch.setattr(
+            measure_module, "build", lambda *a, name=name, **k: seeds.setdefault(name, []).append(k["seed"]) or original(*a, **k)
+        )
+        measure(LIT, points[LIT.name], ROWS[name], 4, tmp_path / name, None)
+    assert seeds == {"crop": [4], "learned": [1004, 4]}
+
+
+def test_few_of_many_training_images_are_their_own_target(points: dict[str, Points], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augury.experiment.learning.rows.MOST", 50)
+    row = ROWS["best-of-4"]
+    G = transformation_of(row, (1, 8, 8), None)
+    for task, size in ((PLAIN, 50), (LIT, 30)):
+        taught = augmentation_of(row, points[task.name], G, None, 0.8, 10, 0)
+        goal = taught.teacher.goal
+        assert len(goal.images) == len(points[task.name].everything)
+        assert len(goal.target) == size
+
+
+def test_a_tasks_labels_are_counted_on_the_real_set() -> None:
+    if not os.environ.get("AUGURY_DATA"):
+        pytest.skip("AUGURY_DATA is not set: it names the folder that holds MNIST")
+    try:
+        found = read_task("mnist-1:turned").points(0)
+    except InputError as error:
+        pytest.skip(f"AUGURY_DATA lacks the set: {error}")
+    assert found.labels.target is not None
+    assert (len(found.labels.train), len(found.labels.target), len(found.everything)) == (600, 200, 800)
+    assert len(found.test) == 10_000

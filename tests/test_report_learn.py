@@ -1,0 +1,220 @@
+"""The report of `augury learn`: its words, its figures, its page."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import shutil
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from augury.errors import InputError
+from augury.files import write_json, write_table
+from augury.report.learn_run import headline, rows, write_learn_report
+from augury.report.learn_run.plots import LISTED, UNIFORM, listed
+from augury.report.learn_run.words import check_words
+
+HOSTILE = "</style><script>alert(1)</script><img src=x>\"'"
+FIGURES = ("accuracy", "check", "interpolation", "examples", "flows", "components", "history")
+
+
+def results(accuracies: Mapping[str, list[float]]) -> pd.DataFrame:
+    """A row a network, with 100 labels and a loss that follows from the accuracy."""
+    found = [(name, seed, one, 1 - one, 80, 20, 500) for name, own in accuracies.items() for seed, one in enumerate(own)]
+    return pd.DataFrame(found, columns=["augmentation", "seed", "accuracy", "loss", "train_labels", "target_labels", "test_images"])
+
+
+GAINED = {"learned": [0.96, 0.97, 0.965], "crop": [0.93, 0.941, 0.935], "affine": [0.94, 0.951, 0.944]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the stages write, made up."""
+    draw = np.random.default_rng(0)
+    config = {"kind": "learn", "data": HOSTILE, "rule": "choice", "transformation": "bounded", "steps": 10, "share": 0.8, "model": "tiny"}
+    write_json(tmp_path / "config.json", config | {"command": f"augury learn {HOSTILE}", "training": {"epochs": 1}})
+    write_json(tmp_path / "versions.json", {"augury": "0", "torch": "2"})
+    history = pd.DataFrame({"fold": [0, 0, 1, 1], "step": [1, 2, 1, 2], "effect": draw.normal(size=4), "kept": draw.normal(size=4)})
+    write_table(tmp_path / "history.parquet", history.assign(divergence=draw.random(4)), {"kind": "history"})
+    components = pd.DataFrame({"component": [f"c_{i}" for i in range(40)], "mean": np.linspace(-0.4, 0.4, 40), "deviation": UNIFORM})
+    write_table(tmp_path / "components.parquet", components, {"kind": "components"})
+    predicted = draw.normal(size=30)
+    check = pd.DataFrame({"predicted": predicted, "measured": 0.5 * predicted})
+    write_table(tmp_path / "check.parquet", check, {"kind": "check", "batch": 16, "train": 80, "target": 20})
+    write_table(
+        tmp_path / "results.parquet", results(GAINED), {"kind": "learn-results", "words": "100 labels: 80 to train on, 20 as target"}
+    )
+    np.savez(tmp_path / "gallery.npz", **pictures(draw))
+    return tmp_path
+
+
+def pictures(draw: np.random.Generator, channels: int = 1) -> dict[str, np.ndarray]:
+    def images(*shape: int) -> np.ndarray:
+        return draw.integers(0, 256, (*shape, channels, 8, 8), dtype=np.uint8)
+
+    arrays = {"strip_warped": images(2, 10), "strip_images": images(2, 10), "grid_before": images(4), "grid_after": images(4, 3)}
+    arrays |= {"strip_flow": draw.normal(size=(2, 10, 2, 8, 8)), "strip_change": draw.normal(size=(2, 10, channels, 8, 8))}
+    return arrays | {"grid_flow": draw.normal(size=(4, 3, 2, 8, 8)), "grid_labels": np.array(["a", "b", "c", "d"])}
+
+
+class Reader(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+# Words
+
+
+def test_the_headline_tells_a_gain_over_the_best_other_with_its_interval() -> None:
+    claim, evidence = headline(results(GAINED))
+    assert claim == "The learned augmentation gained 2.00 points over the best other, affine"
+    assert (
+        "Test accuracy 96.50 % against 94.50 % with affine, test loss 0.0350 against 0.0550, with the same 100 labels in every row"
+        in evidence
+    )
+    ahead = np.subtract(GAINED["learned"], GAINED["affine"])
+    low, high = stats.ttest_1samp(ahead, 0).confidence_interval()  # an independent interval
+    assert f"+2.00 points [{100 * low:+.2f}, {100 * high:+.2f}], over 3 networks each" in evidence
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "claim"),
+    [
+        (
+            {"learned": [0.9, 0.95], "crop": [0.92, 0.93]},
+            "The learned augmentation and the best other, crop, differ by no more than networks do",
+        ),
+        ({"learned": [0.900, 0.901], "crop": [0.950, 0.951]}, "The learned augmentation fell 5.00 points short of the best other, crop"),
+        ({"learned": [0.9], "crop": [0.95]}, "The learned augmentation came 5.00 points below the best other, crop"),
+        ({"learned": [0.95], "crop": [0.95]}, "The learned augmentation came out level with the best other, crop"),
+        ({"learned": [0.96], "crop": [0.95]}, "The learned augmentation came 1.00 points above the best other, crop"),
+    ],
+)
+def test_the_headline_claims_no_more_than_was_measured(accuracies: dict[str, list[float]], claim: str) -> None:
+    assert headline(results(accuracies))[0] == claim
+
+
+def test_a_single_network_has_no_spread() -> None:
+    found = rows(results({"learned": [0.9], "crop": [0.95]}))
+    assert [row.name for row in found] == ["learned", "crop"]
+    assert math.isnan(found[0].deviation)
+    assert found[1].cells == ("95.00 %", "0.0500", "-5.00", "80", "20", "1")
+    assert "A single network was fitted with each" in headline(results({"learned": [0.9], "crop": [0.95]}))[1]
+
+
+def test_correlation_and_slope_of_a_line_are_its_own() -> None:
+    predicted = np.linspace(-1, 1, 9)
+    assert check_words(pd.DataFrame({"predicted": predicted, "measured": 0.5 * predicted + 1})) == (pytest.approx(1), pytest.approx(0.5))
+    assert all(map(math.isnan, check_words(pd.DataFrame({"predicted": predicted, "measured": 0 * predicted}))))
+
+
+def test_components_that_differ_most_from_uniform_are_listed_in_their_order() -> None:
+    components = pd.DataFrame({"component": [f"c{i}" for i in range(60)], "mean": 0.0, "deviation": UNIFORM})
+    components.loc[50:, "mean"] = 0.5
+    components.loc[3, "deviation"] = 0.1
+    shown = listed(components)["component"].tolist()
+    assert len(shown) == LISTED
+    assert {"c3", *(f"c{i}" for i in range(50, 60))} <= set(shown)
+    assert shown == sorted(shown, key=lambda name: int(name[1:]))
+
+
+# Page
+
+
+def test_the_page_shows_every_figure_and_number_and_loads_nothing(folder: Path) -> None:
+    page = write_learn_report(folder).read_text(encoding="utf-8")
+    reader = Reader(page)
+    shown = [attributes["src"] for tag, attributes in reader.tags if tag == "img"]
+    assert sorted(path.stem for path in (folder / "figures").iterdir()) == sorted(FIGURES)
+    files = {(folder / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
+    assert {b64decode(str(source).removeprefix("data:image/png;base64,")) for source in shown} == files
+    assert not [attributes for _, attributes in reader.tags if str(attributes.get("src", "data:")).startswith("data:") is False]
+    words = re.sub(r"\s+", " ", " ".join(reader.words))
+    for told in (
+        "96.50 % ± 0.50",
+        "100 labels: 80 to train on, 20 as target",
+        "r = 1.000",
+        "0.50, 1 being exact",
+        "12 others",
+    ):
+        assert told in words
+
+
+def test_hostile_names_stay_text_and_the_policy_allows_the_style_alone(folder: Path) -> None:
+    page = write_learn_report(folder).read_text(encoding="utf-8")
+    reader = Reader(page)
+    assert "script" not in [tag for tag, _ in reader.tags]
+    assert HOSTILE in "".join(reader.words)
+    (policy,) = (str(attributes["content"]) for tag, attributes in reader.tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert f"style-src 'sha256-{b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_the_same_results_give_the_same_bytes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = shutil.copytree(folder, tmp_path_factory.mktemp("other") / "run")
+    written = [
+        {path.name: path.read_bytes() for path in write_learn_report(one).parent.rglob("*.*") if path.suffix in (".png", ".html")}
+        for one in (folder, other)
+    ]
+    assert written[0] == written[1]
+
+
+def test_pictures_keep_their_pixels_and_a_line_of_taus_has_five_rows(folder: Path) -> None:
+    write_learn_report(folder)
+    strips = Image.open(BytesIO((folder / "figures" / "interpolation.png").read_bytes()))
+    arrays = np.load(folder / "gallery.npz")
+    scale, labels, gap, space = 10, 74, 5, 22
+    assert strips.size == (labels + 10 * (8 * scale + gap), 2 * 5 * (8 * scale + gap) + gap + space)
+    pixels = np.asarray(strips)
+    top = gap + 4 * (8 * scale + gap)  # the first image's last row: results
+    for tau in (0, 9):
+        left = labels + tau * (8 * scale + gap)
+        block = pixels[top + scale // 2 : top + 8 * scale : scale, left + scale // 2 : left + 8 * scale : scale, 0]
+        assert np.array_equal(block, arrays["strip_images"][0, tau, 0])
+
+
+def test_colour_pictures_and_a_transformation_without_flow_are_drawn_too(folder: Path) -> None:
+    np.savez(folder / "gallery.npz", **pictures(np.random.default_rng(1), 3) | {"grid_flow": np.zeros((4, 3, 2, 8, 8))})
+    page = write_learn_report(folder).read_text(encoding="utf-8")
+    assert not (folder / "figures" / "flows.png").exists()
+    assert page.count("<img") == len(FIGURES) - 1
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "history.parquet", "components.parquet", "check.parquet", "results.parquet", "gallery.npz"]
+)
+def test_a_missing_result_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}: no such file"):
+        write_learn_report(folder)
+
+
+def test_contradictory_results_are_refused(folder: Path) -> None:
+    write_table(folder / "results.parquet", results({"crop": [0.9]}), {"kind": "learn-results", "words": ""})
+    with pytest.raises(InputError, match=r"results\.parquet: no row of the learned augmentation"):
+        write_learn_report(folder)
+    write_json(folder / "config.json", {"data": "digits"})
+    with pytest.raises(InputError, match=r"config\.json: not of `augury learn`"):
+        write_learn_report(folder)
