@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from augury.errors import InputError
-from augury.learned import BoundedTransformation
+from augury.learned import BoundedTransformation, FieldTransformation
 from augury.learned.baselines import (
     BASELINES,
     AdversarialTau,
@@ -273,3 +273,10 @@ def test_random_affine_moves_straight_lines_to_straight_lines_and_keeps_colours(
     transformation = random_affine(3, 24, 24).transformation
     assert isinstance(transformation, BoundedTransformation)
     assert transformation.names == ("rotation", "scale", "shear", "shift_x", "shift_y")
+
+
+def test_a_training_tells_bounds_and_weights_of_transformations_apart() -> None:
+    told = {repr(RandomTau(BoundedTransformation(1, 12, 12, rotation=degrees))) for degrees in (10, 20)}
+    told |= {repr(RandomTau(FieldTransformation(1, 12, 12, seed=seed))) for seed in (0, 1)}
+    assert len(told) == 4
+    assert repr(FieldTransformation(1, 12, 12, seed=0)) == repr(FieldTransformation(1, 12, 12, seed=0))

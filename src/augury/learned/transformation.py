@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from augury.errors import InputError
+from augury.files import digest
 from augury.learned.layers import check_shape
 from augury.learned.warp import warp
 from augury.transforms.border import Border, Real
@@ -96,6 +97,11 @@ class WarpingTransformation(nn.Module, ABC):
         self.border, self.clamp = Border(border, fill), clamp
         shape = {"channels": channels, "height": height, "width": width}
         self.settings = shape | settings | {"border": border, "fill": fill, "clamp": clamp}
+
+    def __repr__(self) -> str:
+        """With settings and weights, since by this text a training knows its augmentation again."""
+        weights = digest(*(value.detach().cpu().numpy() for value in self.state_dict().values()))[:16]
+        return f"{type(self).__name__}({self.settings}, {weights})"
 
     @property
     @abstractmethod

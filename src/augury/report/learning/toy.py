@@ -46,8 +46,8 @@ The classifier by whose last layer influence is taken is fitted to the training 
 Colours: the probability of red by a classifier fitted to the training points as they are (first two columns), and by one for which half of
 each batch is moved by E (last two). One seed is drawn; the tables are means ± sample deviations over all.
 
-The problem's places, the classifier's fit and E's settings were chosen on these seeds, so the numbers illustrate and test nothing. Where the
-classifier was surer (no weight decay, longer fits), influence was a narrow band around its border, and the gradient led astray for some.
+The problem's places, the classifier's fit and E's settings were chosen on these seeds, so the numbers illustrate and test nothing. Where
+the classifier was surer (no weight decay, longer fits), influence was a narrow band along its border, and gradients led astray.
 """
 LOSS = """## Loss
 
