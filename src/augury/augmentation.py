@@ -94,7 +94,7 @@ def augment(examples: Examples, chosen: npt.ArrayLike, transform: object) -> Exa
     Cost: the transform's, for the chosen points only.
     """
     points = examples.select(_indices(chosen, len(examples)))
-    copies = as_transform(transform)
+    copies = transform if isinstance(transform, MakesCopies) else as_transform(transform)
     images = copies.copies(points.images)
     k = images.shape[1]
     origin = np.array([f"{point}#{name}" for point in points.origin for name in copies.names])

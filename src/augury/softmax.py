@@ -261,14 +261,14 @@ class SoftmaxProblem:
             found = local(project(X, V), labels, self.basis)
             total = total + w @ found.losses
             g += collect(w[:, None] * found.r, X)
-        return float(total), g
+        return float(total.detach()), g
 
     def _evaluate_two(self, V: Float[Tensor, "1 params"]) -> tuple[float, Float[Tensor, "1 params"]]:
         """The same for two classes and one block, in as few operations as there can be."""
         away, away_weighted = self._away
         margins, image = away * torch.mv(self._design, V[0]), self._ridge * V[0]
         value = torch.dot(self.weights, softplus(margins, threshold=50)) + torch.dot(image, V[0]) / 2
-        return float(value), torch.addmv(image, self._design.T, away_weighted * torch.sigmoid(margins))[None]
+        return float(value.detach()), torch.addmv(image, self._design.T, away_weighted * torch.sigmoid(margins))[None]
 
     def objective(self, V: Float[Tensor, "directions params"]) -> float:
         """J(V)."""
