@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augury.evaluation.curve import Curve, interval
-from augury.evaluation.measure import measure, one_thread
+from augury.evaluation.measure import measure
 from augury.evaluation.refits import C_GRID
 from augury.evaluation.setting import FixedFeatures, HeldOut, Setting
 from augury.evaluation.trial import WITH_FEATURES, Draw, check_update, rescored, trial
@@ -19,7 +19,6 @@ __all__ = [
     "check_update",
     "interval",
     "measure",
-    "one_thread",
     "rescored",
     "trial",
 ]

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import bootstrap
 
-from augury.files import read_table, write_table
+from augury.errors import InputError
+from augury.files import read_noun, write_table
 
 COLUMNS = ("policy", "seed", "budget", "accuracy")
 
@@ -80,8 +81,14 @@ class Curve:
     @classmethod
     def load(cls, path: str | Path) -> Curve:
         """Read what `save` wrote."""
-        frame, record = read_table(path, "curve", COLUMNS)
-        return cls(frame, record["none"], record["full"], record["points"], record["cause"])
+        return read_noun(path, "curve", COLUMNS, cls._from_frame)
+
+    @classmethod
+    def _from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> Curve:
+        if not all(isinstance(policy, str) for policy in frame["policy"]):
+            raise InputError("policy: expected the policies' names")
+        plain = frame.astype({"seed": np.int64, "budget": np.int64, "accuracy": np.float64})
+        return cls(plain, float(record["none"]), float(record["full"]), int(record["points"]), dict(record["cause"]))
 
 
 def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:

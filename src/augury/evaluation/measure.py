@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from joblib import Parallel, delayed
 
 from augury.augmentation import CopiedFeatures
 from augury.errors import InputError
@@ -18,6 +15,7 @@ from augury.evaluation.curve import COLUMNS, Curve
 from augury.evaluation.setting import FixedFeatures, HeldOut
 from augury.evaluation.trial import Draw, trial
 from augury.head import SoftmaxHead
+from augury.parallel import Engine, each
 from augury.progress import track
 from augury.selection import Ordering, budget_size
 
@@ -30,7 +28,7 @@ def measure(
     *,
     head: SoftmaxHead | None = None,
     downweight: bool = False,
-    jobs: int = 1,
+    jobs: int | Engine = 1,
     cause: Mapping[str, Any] | None = None,
 ) -> Curve:
     """Retrain the head at each budget of each draw, and measure its accuracy on the test set.
@@ -51,7 +49,7 @@ def measure(
     downweight
         Whether a point and its copies share the point's weight.
     jobs
-        Processes; the results do not depend on their number.
+        Processes, or an engine; no result depends on it.
     cause
         What should travel with the curve into files.
 
@@ -72,8 +70,8 @@ def measure(
     setting = FixedFeatures(train, HeldOut.of(*test))
     order = np.arange(len(train))
     trials = [(order, [0]), (order, [len(train)]), *((draw, sizes) for _, draw in cells)]
-    tasks = [delayed(_trial)(setting, draw, at, plain, downweight) for draw, at in trials]
-    found = list(track(Parallel(n_jobs=jobs, return_as="generator")(tasks), "measuring the curve", total=len(tasks)))
+    calls = ((setting, draw, at, plain, downweight) for draw, at in trials)
+    found = list(track(each(_trial, calls, Engine.of(jobs)), "measuring the curve", total=len(trials)))
     (none,), (full,) = found[:2]
     rows = [
         (policy, draw.seed, budget, accuracy)
@@ -82,17 +80,6 @@ def measure(
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return Curve(frame, none, full, len(train), dict(cause or {}))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread inside this block, so that processes do not fight for the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check_cells(cells: Sequence[tuple[str, Ordering | Draw]], points: int) -> None:
@@ -108,7 +95,6 @@ def _trial(
     draw: Ordering | Draw | npt.NDArray[np.int64],
     budgets: Sequence[int],
     head: SoftmaxHead,
-    downweight: bool,  # noqa: FBT001  (called with joblib's `delayed`, all by position)
+    downweight: bool,  # noqa: FBT001  (called by `each`, all by position)
 ) -> list[float]:
-    with one_thread():
-        return trial(setting, draw, budgets, head, downweight=downweight)
+    return trial(setting, draw, budgets, head, downweight=downweight)

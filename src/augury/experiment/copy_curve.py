@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
 from sklearn.base import clone
 
 from augury.arrays import encode
 from augury.augmentation import CopiedFeatures
 from augury.copies import CopyOrdering, by_points, training_set
-from augury.evaluation import Curve, one_thread
+from augury.evaluation import Curve
 from augury.evaluation.curve import COLUMNS
 from augury.head import SoftmaxHead
+from augury.parallel import Engine, each
 from augury.progress import track
 from augury.scores import Scores
 from augury.selection import rank
@@ -67,7 +67,7 @@ def measure_copies(
     head: SoftmaxHead,
     seeds: Sequence[int],
     also: Labelled | None = None,
-    jobs: int = 1,
+    jobs: int | Engine = 1,
     cause: Mapping[str, Any],
 ) -> Curve:
     """Retrain the head at each budget of each ordering, and measure its accuracy and loss on the test set.
@@ -88,7 +88,7 @@ def measure_copies(
         Further labelled points that every head is fitted to: those of a target that a choice has looked at, so that all policies use the
         same labels.
     jobs
-        Processes; the results do not depend on their number.
+        Processes, or an engine; no result depends on it.
     cause
         What should travel with the curve into files; the losses of none and all copies are added.
 
@@ -100,8 +100,8 @@ def measure_copies(
     cells = [(name, seed, ordering) for name, draws in policies.items() for seed, ordering in zip(seeds, draws, strict=False)]
     every = cells[0][2]
     trials = [(every, [0]), (every, [len(every)]), *((ordering, budgets) for _, _, ordering in cells)]
-    tasks = [delayed(_trial)(train, test, ordering, at, head, also) for ordering, at in trials]
-    found = list(track(Parallel(n_jobs=jobs, return_as="generator")(tasks), "measuring the curve", total=len(tasks)))
+    calls = ((train, test, ordering, at, head, also) for ordering, at in trials)
+    found = list(track(each(_trial, calls, Engine.of(jobs)), "measuring the curve", total=len(trials)))
     (none,), (full,) = found[:2]
     rows = [
         (name, seed, budget, *measured)
@@ -115,10 +115,9 @@ def measure_copies(
 def _trial(
     train: CopiedFeatures, test: Labelled, ordering: CopyOrdering, budgets: Sequence[int], head: SoftmaxHead, also: Labelled | None
 ) -> list[Measured]:
-    with one_thread():
-        machine = clone(head).set_params(warm_start=True)
-        X = torch.from_numpy(test[0].astype(np.float64))
-        return [_measured(_fitted(machine, train, ordering, budget, also), X, test[1]) for budget in budgets]
+    machine = clone(head).set_params(warm_start=True)
+    X = torch.from_numpy(test[0].astype(np.float64))
+    return [_measured(_fitted(machine, train, ordering, budget, also), X, test[1]) for budget in budgets]
 
 
 def _fitted(machine: SoftmaxHead, train: CopiedFeatures, ordering: CopyOrdering, budget: int, also: Labelled | None) -> SoftmaxHead:

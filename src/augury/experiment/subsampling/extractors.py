@@ -11,10 +11,10 @@ import numpy as np
 
 from augury import data, model
 from augury.errors import InputError
-from augury.evaluation import one_thread
 from augury.files import read_json, write_json
 from augury.model import Model, features
 from augury.networks import build, load_weights
+from augury.parallel import one_thread
 from augury.progress import say
 from augury.training import TrainingConfig, train
 

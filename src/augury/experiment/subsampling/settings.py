@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from augury.augmentation import CopiedFeatures, TrainingSet, augment
 from augury.data import Examples
-from augury.evaluation import C_GRID, FixedFeatures, HeldOut, Setting, one_thread
+from augury.evaluation import C_GRID, FixedFeatures, HeldOut, Setting
 from augury.evaluation.refits import Refits
 from augury.experiment.pipeline import CURVE_SHARES, PAPER_NETWORKS, Pipeline
 from augury.experiment.subsampling.extractors import accuracy_of, network_of, ready_weights
@@ -20,6 +20,7 @@ from augury.experiment.subsampling.retrained import RetrainedFeatures
 from augury.experiment.subsampling.tasks import Task
 from augury.files import write_atomic
 from augury.head import SoftmaxHead
+from augury.parallel import one_thread
 from augury.scores import Method, Scores, score
 
 SCORED: tuple[Method, ...] = ("influence", "loss")  # the scores whose values before and after full augmentation are kept

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 
 from augury.cells import Cells
-from augury.evaluation import HeldOut, one_thread, rescored, trial
-from augury.experiment.pipeline import as_bytes
+from augury.evaluation import HeldOut, rescored, trial
+from augury.experiment.gallery import as_bytes
 from augury.experiment.subsampling.policies import Cell, cells
 from augury.experiment.subsampling.settings import SCORED, Settings
 from augury.experiment.subsampling.tasks import Task
 from augury.files import write_atomic
 from augury.head import SoftmaxHead
+from augury.parallel import Engine, each, one_thread
 from augury.progress import say, silenced, track
 from augury.report.subsampling import write_sweep_report
 
@@ -59,15 +59,15 @@ class Sweep:
         """What the cells of a task share."""
         return Settings(task, self.folder / "networks", self.folder / "work")
 
-    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int) -> None:
+    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int | Engine) -> None:
         """Measure what is not stored yet, seed by seed and task by task, and pack each task that is complete."""
         for task in tasks:
             self._prepare(task)
         missing = [(task, cell) for task in tasks for cell in wanted if cell.name not in self.curves.names(task.group)]
         missing.sort(key=lambda work: work[1].seed)  # so that what is killed early has the first seeds of everything
         say(f"cells: {len(tasks) * len(wanted) - len(missing)} of {len(tasks) * len(wanted)} done before, {len(missing)} to measure")
-        work = (delayed(_measured)(self.folder, task, cell) for task, cell in missing)
-        for _ in track(Parallel(n_jobs=jobs, return_as="generator_unordered")(work), "measuring cells", total=len(missing)):
+        calls = ((self.folder, task, cell) for task, cell in missing)
+        for _ in track(each(_measured, calls, Engine.of(jobs), ordered=False), "measuring cells", total=len(missing)):
             pass
         for task in tasks:
             for table in (self.curves, self.settings, self.scores):
@@ -143,7 +143,7 @@ def _measured(folder: Path, task: Task, cell: Cell) -> None:
     settings = _shared(folder, task)
     scores = settings.scores(cell.score)
     budgets = cell.budgets(settings.checkpoints, scores)
-    with one_thread(), silenced():
+    with silenced():
         draw = cell.draw(scores, task.penalty)
         accuracies = trial(settings.setting(cell.seed), draw, budgets, SoftmaxHead(), grid=settings.grid, downweight=cell.downweight)
     frame = pd.DataFrame(task.key | cell.key | {"budget": budgets, "accuracy": accuracies})
@@ -151,7 +151,7 @@ def _measured(folder: Path, task: Task, cell: Cell) -> None:
 
 
 def reproduce_subsampling(
-    tasks: Iterable[Task], *, out: str | Path, scores: Sequence[str], policies: Sequence[str], seeds: int, jobs: int = 1
+    tasks: Iterable[Task], *, out: str | Path, scores: Sequence[str], policies: Sequence[str], seeds: int, jobs: int | Engine = 1
 ) -> Path:
     """Measure all cells of the tasks and write tables, figures and fidelity figures; what `augury reproduce subsampling` does.
 
@@ -166,7 +166,7 @@ def reproduce_subsampling(
     seeds
         Draws of each policy that has chance in it.
     jobs
-        Processes, each with one thread; no result depends on their number.
+        Processes, each with one thread, or an engine whose workers share the folder; no result depends on it.
 
     Returns
     -------
