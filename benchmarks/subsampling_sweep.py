@@ -8,18 +8,21 @@ Writes `subsampling_sweep.json` beside this file: wall seconds of the cells with
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from augury.experiment.folder import versions
+from machine import OURS, case, save
+
 from augury.experiment.subsampling import NAMES, POLICIES, SCORES, Sweep, paper_task
 from augury.experiment.subsampling.policies import cells
-from augury.files import write_json
 
 SEEDS = 5
+WHAT = (
+    "The nine tasks of paper 2 from stored features: both scores, all policies, five seeds. Wall seconds, not processor seconds, with one "
+    "process for each core."
+)
 
 
 def main(folder: Path) -> None:
@@ -34,8 +37,8 @@ def main(folder: Path) -> None:
         start = time.perf_counter()
         Sweep(fresh).measure(tasks, wanted, jobs=-1)
         seconds = time.perf_counter() - start
-    record = {"tasks": len(tasks), "cells": len(tasks) * len(wanted), "seeds": SEEDS, "seconds": seconds, "processes": os.cpu_count()}
-    write_json(Path(__file__).with_suffix(".json"), record | {"versions": versions()})
+    title = f"{len(tasks) * len(wanted):,} cells of {len(tasks)} tasks"
+    save(__file__, WHAT, [case(title, {OURS: [seconds]}, tasks=len(tasks), cells=len(tasks) * len(wanted), seeds=SEEDS)])
 
 
 if __name__ == "__main__":

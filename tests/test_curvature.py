@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-import augury.curvature.fitted
+import augury.curvature.dense
 from augury.curvature import Curvature, ExactCurvature, IterativeCurvature, Solver, head_curvature
 from augury.errors import InputError
 from augury.head import SoftmaxHead
@@ -57,16 +57,25 @@ def test_influence_by_conjugate_gradients_is_that_by_cholesky(task: Task) -> Non
     np.testing.assert_allclose(iterative, own, rtol=1e-9)
 
 
-def test_auto_takes_the_exact_solver_up_to_the_limit_and_conjugate_gradients_above(
-    digits_3v8: Task, monkeypatch: pytest.MonkeyPatch
+def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no memory were free."""
+    monkeypatch.setattr(augury.curvature.dense, "SURE", 0)
+    monkeypatch.setattr(augury.curvature.dense, "free_memory", lambda: 0)
+
+
+def test_auto_takes_the_exact_solver_where_its_matrices_fit_in_half_of_the_free_memory_and_says_where_not(
+    digits_3v8: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head = SoftmaxHead().fit(*digits_3v8.train)
     problem = problem_of(head, digits_3v8)
     V = head.directions(problem.features)
-    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 65)
+    monkeypatch.setattr(augury.curvature.dense, "SURE", 0)
+    monkeypatch.setattr(augury.curvature.dense, "free_memory", lambda: 2 * 4 * 8 * 65**2)
     assert isinstance(head_curvature(head, problem, V, "auto"), ExactCurvature)
-    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 64)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(augury.curvature.dense, "free_memory", lambda: 2 * 4 * 8 * 65**2 - 1)
     assert isinstance(head_curvature(head, problem, V, "auto"), IterativeCurvature)
+    assert "The Hessian of 65 parameters takes 0.0 GiB" in capsys.readouterr().err
     assert isinstance(head_curvature(head, problem, V, "exact"), ExactCurvature)
 
 
@@ -74,7 +83,7 @@ def test_auto_takes_the_exact_solver_up_to_the_limit_and_conjugate_gradients_abo
 def test_the_correction_is_refused_where_the_matrix_is_not_formed(
     digits_3v8: Task, solver: Solver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augury.curvature.fitted, "DENSE_PARAMS", 0)
+    without_memory(monkeypatch)
     head, (candidates, target) = SoftmaxHead().fit(*digits_3v8.train), (digits_3v8.candidates, digits_3v8.target)
     with pytest.raises(InputError, match="solver: the correction needs the inverse Hessian as a matrix; use solver='exact'"):
         influence(head, digits_3v8.train, candidates, target, correction="leverage", solver=solver)

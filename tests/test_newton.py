@@ -81,3 +81,17 @@ def test_factors_serve_for_several_steps_near_the_minimum(monkeypatch: pytest.Mo
     monkeypatch.setattr(augury.newton, "cholesky", lambda matrix: factored.append(matrix) or real(matrix))
     found = minimise(task, minimum + 1e-3, tol=1e-12, max_iter=100)
     assert found.iterations > len(factored) == 1
+
+
+def test_a_head_too_large_for_a_factor_is_fitted_to_the_same_minimum_with_a_closer_preconditioner(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    X, y = torch.from_numpy(rng.standard_normal((300, 6))), torch.from_numpy(np.arange(300) % 7)
+    problem = SoftmaxProblem(X, y, torch.ones(300, dtype=torch.float64), 7, penalty=0.5)
+    start = torch.zeros(problem.shape, dtype=torch.float64)
+    exact = minimise(problem, start, tol=1e-10, max_iter=50)
+    monkeypatch.setattr(augury.newton, "DENSE_PARAMS", 0)
+    monkeypatch.setattr(augury.newton, "MANY", 0)
+    iterated = minimise(problem, start, tol=1e-10, max_iter=50)
+    assert exact.failure is None
+    assert iterated.failure is None
+    torch.testing.assert_close(iterated.V, exact.V, rtol=0, atol=1e-9)

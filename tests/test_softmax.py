@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import augury.softmax
-from augury.softmax import SoftmaxProblem, contrast, design, point_losses, residuals, spreads
+from augury.softmax import HalfForms, SoftmaxProblem, class_blocks, contrast, design, kronecker, point_losses, residuals, spreads
 from conftest import PeakMemory
 
 CLASSES = pytest.mark.parametrize("classes", [2, 3, 7])
@@ -141,3 +141,55 @@ def test_spreads_are_the_second_derivative_of_the_loss_along_the_contrasts(class
 
 def test_the_design_matrix_ends_in_ones() -> None:
     assert torch.equal(design(torch.tensor([[2.0, 3.0]])), torch.tensor([[2.0, 3.0, 1.0]]))
+
+
+@pytest.mark.parametrize(("classes", "features", "points"), [(4, 3, 5), (4, 60, 30), (7, 40, 1700), (30, 9, 90)])
+def test_the_hessian_by_halves_is_the_sum_over_points_of_kronecker_products(classes: int, features: int, points: int) -> None:
+    problem, V = random_problem(classes, points, features)
+    f = design(problem.features)
+    S = spreads(f @ V.T @ problem.basis.T, problem.basis) * problem.weights[:, None, None]
+    expected = torch.einsum("nab,ni,nj->aibj", S, f, f).reshape(V.numel(), V.numel())
+    found = problem.hessian(V)
+    torch.testing.assert_close(found - 0.7 * torch.diag(torch.ones_like(V).index_fill(1, torch.tensor([features]), 0).flatten()), expected)
+    assert torch.equal(found, found.T)
+
+
+@pytest.mark.parametrize(("directions", "params", "points"), [(1, 3, 4), (3, 50, 900), (9, 7, 20)])
+def test_forms_by_halves_are_those_of_the_symmetric_matrix(directions: int, params: int, points: int) -> None:
+    rng = np.random.default_rng(4)
+    root = torch.from_numpy(rng.standard_normal((directions * params, directions * params)))
+    M = (root @ root.T).reshape(directions, params, directions, params)
+    f = torch.from_numpy(rng.standard_normal((points, params)))
+    plain = torch.einsum("ni,aibj,nj->nab", f, M, f)
+    torch.testing.assert_close(HalfForms(M).matrices(f), (plain + plain.transpose(1, 2)) / 2, rtol=1e-11, atol=1e-9)
+
+
+def preconditioned(problem: SoftmaxProblem, V: Tensor, form: type) -> Tensor:
+    """The approximate inverse as a matrix."""
+    f = design(problem.features)
+    close = form([(f, torch.softmax(f @ V.T @ problem.basis.T, 1), problem.weights)], problem.basis, problem.penalty)
+    eye = torch.eye(V.numel(), dtype=torch.float64)
+    r, g = torch.from_numpy(np.random.default_rng(0).standard_normal((len(f), len(V)))), f
+    quadratic = close.quadratic(g, r)
+    rows = (r[:, :, None] * g[:, None]).flatten(1)
+    torch.testing.assert_close(quadratic, (rows * close.solve(rows)).sum(1), rtol=1e-4, atol=0)
+    inverse: Tensor = close.solve(eye)
+    return inverse
+
+
+@pytest.mark.parametrize("form", [class_blocks, kronecker])
+def test_both_preconditioners_are_symmetric_and_close_to_the_hessian(form: type) -> None:
+    problem, _ = random_problem(6, 400, 8)
+    V = torch.zeros(problem.shape, dtype=torch.float64)
+    inverse = preconditioned(problem, V, form)
+    torch.testing.assert_close(inverse, inverse.T, rtol=1e-5, atol=1e-9)
+    eigenvalues = torch.linalg.eigvals(inverse @ problem.hessian(V)).real
+    assert eigenvalues.min() > 0.5
+    assert eigenvalues.max() < 2
+
+
+def test_where_all_points_have_the_same_probabilities_the_kronecker_product_is_the_hessian_but_for_the_intercepts_penalty() -> None:
+    problem, _ = random_problem(6, 400, 8)
+    V = torch.zeros(problem.shape, dtype=torch.float64)
+    H = problem.hessian(V) + 0.7 * torch.diag(torch.zeros_like(V).index_fill(1, torch.tensor([8]), 1).flatten())
+    torch.testing.assert_close(preconditioned(problem, V, kronecker) @ H, torch.eye(V.numel(), dtype=torch.float64), rtol=0, atol=1e-10)

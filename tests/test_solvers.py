@@ -11,6 +11,7 @@ from augury.solvers import (
     DivergedError,
     NotPositiveDefiniteError,
     cholesky,
+    condition_of,
     conjugate_gradients,
     known_to,
     largest_eigenvalue,
@@ -205,3 +206,37 @@ def test_stochastic_estimation_notices_that_it_diverges(largest: float, scale: f
     A = torch.diag(torch.tensor([1.0, largest], dtype=torch.float64))
     with pytest.raises(DivergedError):
         stochastic_solution(lambda rows: rows @ A, torch.ones(1, 2, dtype=torch.float64), scale=scale, depth=100)
+
+
+def badly_scaled(size: int) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    root = torch.from_numpy(rng.standard_normal((2 * size, size)) * np.logspace(0, 3, size))
+    return root.T @ root
+
+
+def test_the_condition_number_is_that_of_the_matrix_scaled_to_a_diagonal_of_ones() -> None:
+    matrix = badly_scaled(30)
+    scale = matrix.diagonal().sqrt()
+    exact = float(torch.linalg.cond(matrix / scale / scale[:, None]))
+    found = condition_of(matrix, cholesky(matrix))
+    assert 0.4 * exact < found <= exact
+    assert condition_of(matrix, cholesky(matrix), steps=300) == pytest.approx(exact, rel=1e-6)
+
+
+def test_conjugate_gradients_with_the_matrixs_own_inverse_need_one_iteration_and_meet_a_condition_of_one() -> None:
+    matrix = badly_scaled(30)
+    rows = torch.ones(2, 30, dtype=torch.float64)
+    own = cholesky(matrix)
+    found = conjugate_gradients(
+        lambda x: x @ matrix, rows, None, tol=1e-9, max_iter=50, precondition=lambda x: torch.cholesky_solve(x.T, own).T
+    )
+    assert found.converged
+    assert found.iterations == 1
+    assert found.condition == pytest.approx(1, abs=1e-6)
+
+
+def test_the_condition_met_by_conjugate_gradients_is_that_of_the_preconditioned_matrix() -> None:
+    matrix = badly_scaled(20)
+    scale = matrix.diagonal().sqrt()
+    found = conjugate_gradients(lambda x: x @ matrix, torch.ones(1, 20, dtype=torch.float64), matrix.diagonal(), tol=1e-13, max_iter=200)
+    assert found.condition == pytest.approx(float(torch.linalg.cond(matrix / scale / scale[:, None])), rel=1e-3)

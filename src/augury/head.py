@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,16 @@ from augury.arrays import ArrayLike, as_features, as_labels, as_weights, returne
 from augury.errors import InputError
 from augury.newton import Fit, minimise
 from augury.softmax import SoftmaxProblem, contrast, offset, project
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What scikit-learn's checks find wrong, as an `InputError` that names the argument."""
+    try:
+        yield
+    except ValueError as error:
+        expected = "a table of numbers without gaps, and one class label a point"
+        raise InputError(f"{name}: {' '.join(str(error).split()).rstrip('.')}; expected {expected}") from None
 
 
 class SoftmaxHead(ClassifierMixin, BaseEstimator):
@@ -109,7 +122,7 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         return SoftmaxProblem(features, labels_of, weights, len(names), 1 / self.C, offset(features))
 
     def _check_settings(self) -> None:
-        if not self.C > 0:
+        if not isinstance(self.C, Real) or not self.C > 0:
             raise InputError(f"C: got {self.C}; expected a positive number, or numpy.inf for no penalty")
         if not self.tol > 0:
             raise InputError(f"tol: got {self.tol}; expected a positive number, such as 1e-10")
@@ -122,9 +135,11 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = features.shape[1]
             labels = as_labels(y, len(features), "y")
         else:
-            X, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
+            with _told("X, y"):
+                X, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
             features = as_features(X, "X")
-        check_classification_targets(labels)
+        with _told("y"):
+            check_classification_targets(labels)
         return features, labels
 
     def _start(self, problem: SoftmaxProblem) -> Tensor:
@@ -162,7 +177,8 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
         """Class scores as a tensor on the features' device and in their graph, two columns with two classes."""
         check_is_fitted(self)
         if not isinstance(X, Tensor):
-            X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+            with _told("X"):
+                X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         features = as_features(X, "X")
         if features.shape[1] != self.n_features_in_:
             raise InputError(f"X: {features.shape[1]} features; the head was fitted to {self.n_features_in_}")

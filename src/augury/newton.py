@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augury.softmax import SoftmaxProblem
-from augury.solvers import NotPositiveDefiniteError, cholesky, conjugate_gradients
+from augury.softmax import HALVED, ClassBlocks, Kronecker, SoftmaxProblem
+from augury.solvers import IterativeSolution, NotPositiveDefiniteError, cholesky, conjugate_gradients
 
 DENSE_PARAMS = 12_000  # a dense float64 Hessian of so many parameters takes 1.1 GiB
 ARMIJO = 1e-4  # least share of the predicted decrease that a step must bring (Nocedal and Wright 2006, section 3.1)
 CG_STEPS = 60  # conjugate gradients are tried where a dense factor costs more than so many of their iterations
+MANY, MOST = 30, 1000  # iterations after which a closer preconditioner is formed, and after which a large head's step is taken as it is
 QUICK = 4  # times these: full steps with a factor in single precision are tried first, since they need few factors, and cheaper ones
 SHORTEST = 1 / 64  # of a full step
 NEAR = 1e-3  # steps below this share of the largest parameter are taken in full precision
@@ -59,7 +60,7 @@ def minimise(
     save forming that one, and changes nothing else.
     """
     way = _Way(start, factor)
-    if problem.penalty > 0 and _iterations_for_a_factor(problem) <= QUICK * CG_STEPS and start.numel() <= DENSE_PARAMS:
+    if problem.penalty > 0 and iterations_for_a_factor(problem) <= QUICK * CG_STEPS and start.numel() <= DENSE_PARAMS:
         way = _full_steps(problem, way, tol, max_iter)
     if way.arrived:
         return Fit(way.V, way.taken, None, way.factor)
@@ -152,11 +153,11 @@ def _damped_steps(problem: SoftmaxProblem, start: Float[Tensor, "directions para
     with the gradient's (Nocedal and Wright 2006, section 7.1), which keeps the convergence superlinear.
     """
     V, value, step, resolved = start, problem.objective(start), np.inf, True
-    first = float(problem.gradient(torch.zeros_like(V)).norm()) or 1.0
+    first, solver = float(problem.gradient(torch.zeros_like(V)).norm()) or 1.0, _NewtonSolver(problem)
     for iteration in range(taken + 1, max_iter + 1):
         gradient = problem.gradient(V)
         forcing = min(0.1, math.sqrt(float(gradient.norm()) / first)) if resolved else FLOOR
-        solved, singular = _newton_solve(problem, V, gradient, forcing)
+        solved, singular = solver.solve(V, gradient, forcing)
         direction = -solved
         decrease = -float((gradient * direction).sum())
         previous, step = step, float(direction.abs().max())
@@ -172,30 +173,53 @@ def _damped_steps(problem: SoftmaxProblem, start: Float[Tensor, "directions para
     return Fit(V, max_iter, UNFINISHED)
 
 
-def _newton_solve(problem: SoftmaxProblem, V: Tensor, gradient: Tensor, tol: float) -> tuple[Tensor, bool]:
-    """H^-1 gradient, exactly, or to the relative residual `tol` where conjugate gradients are cheaper and get there; and if H is singular.
+class _NewtonSolver:
+    """Newton's steps, exactly, or by conjugate gradients where these are cheaper and get there.
 
-    Where H is singular a slight damping gives a direction of descent all the same: whether there is a minimum shows at the end.
+    Their preconditioner is the Hessian's diagonal until a step takes many iterations; then one that is closer to the Hessian is formed,
+    and formed anew only where it, too, has become poor.
     """
-    rhs = gradient.reshape(1, -1)
-    if _iterations_for_a_factor(problem) > CG_STEPS or rhs.shape[1] > DENSE_PARAMS:
-        limit = CG_STEPS if rhs.shape[1] <= DENSE_PARAMS else 2 * rhs.shape[1]
-        found = conjugate_gradients(problem.hessian_operator(V), rhs, problem.hessian_diagonal(V), tol=tol, max_iter=limit)
-        if found.converged or rhs.shape[1] > DENSE_PARAMS:
-            return found.solution.reshape(V.shape), False
-    hessian = problem.hessian(V)
-    try:
-        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), False
-    except NotPositiveDefiniteError:
-        diagonal = hessian.diagonal()
-        diagonal += FLOOR * diagonal.clamp(min=FLOOR * float(diagonal.max()))
-        return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), True
+
+    def __init__(self, problem: SoftmaxProblem) -> None:
+        self.problem = problem
+        self.large = math.prod(problem.shape) > DENSE_PARAMS
+        self.iterative = self.large or iterations_for_a_factor(problem) > CG_STEPS
+        self.close: ClassBlocks | Kronecker | None = None
+        self.iterations = 0
+
+    def solve(self, V: Tensor, gradient: Tensor, tol: float) -> tuple[Tensor, bool]:
+        """H^-1 gradient, or to the relative residual `tol`; and if H is singular.
+
+        Where H is singular a slight damping gives a direction of descent all the same: whether there is a minimum shows at the end.
+        """
+        rhs = gradient.reshape(1, -1)
+        if self.iterative:
+            found = self._iterated(V, rhs, tol)
+            if found.converged or self.large:
+                return found.solution.reshape(V.shape), False
+        hessian = self.problem.hessian(V)
+        try:
+            return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), False
+        except NotPositiveDefiniteError:
+            diagonal = hessian.diagonal()
+            diagonal += FLOOR * diagonal.clamp(min=FLOOR * float(diagonal.max()))
+            return torch.cholesky_solve(rhs.T, cholesky(hessian)).reshape(V.shape), True
+
+    def _iterated(self, V: Tensor, rhs: Tensor, tol: float) -> IterativeSolution:
+        if self.iterations > MANY:
+            self.close = self.problem.preconditioner(V)
+        precondition, limit = None if self.close is None else self.close.solve, MOST if self.large else CG_STEPS
+        product, diagonal = self.problem.hessian_operator(V), self.problem.hessian_diagonal(V)
+        found = conjugate_gradients(product, rhs, diagonal, tol=tol, max_iter=limit, precondition=precondition)
+        self.iterations = found.iterations
+        return found
 
 
-def _iterations_for_a_factor(problem: SoftmaxProblem) -> float:
+def iterations_for_a_factor(problem: SoftmaxProblem) -> float:
     """How many conjugate-gradient iterations cost as much as the dense Hessian and its factor."""
     n, (k, p) = len(problem.features), problem.shape
-    return (n * k * (k + 1) * p**2 + (k * p) ** 3 / 3) / (4 * n * k * p)
+    halves = 2 if k >= HALVED else 1
+    return (n * k * (k + 1) * p**2 / halves + (k * p) ** 3 / 3) / (4 * n * k * p)
 
 
 def _line_search(problem: SoftmaxProblem, V: Tensor, direction: Tensor, value: float, decrease: float) -> tuple[Tensor, float]:

@@ -71,7 +71,8 @@ class IterativeSolution:
     """What conjugate gradients reached: the solutions and how well they solve.
 
     `residual` is the largest |matrix x - rhs| / |rhs| over the right-hand sides; `converged` says whether it is within the tolerance;
-    `indefinite`, whether a direction of negative curvature turned up, at which the method stops.
+    `indefinite`, whether a direction of negative curvature turned up, at which the method stops; `condition`, the condition number of the
+    preconditioned matrix as far as the first system's iterations met it (Lanczos' estimate, never above the true one).
     """
 
     solution: Float[Tensor, "systems params"]
@@ -79,6 +80,7 @@ class IterativeSolution:
     iterations: int
     converged: bool
     indefinite: bool = False
+    condition: float = 1.0
 
 
 def conjugate_gradients(
@@ -88,21 +90,24 @@ def conjugate_gradients(
     *,
     tol: float,
     max_iter: int,
+    precondition: Callable[[Float[Tensor, "systems params"]], Float[Tensor, "systems params"]] | None = None,
 ) -> IterativeSolution:
     """Solve matrix x = rhs for each row of `rhs` at once, given the matrix's `product` with such rows and, where known, its `diagonal`.
 
-    Preconditioned by the diagonal (Hestenes and Stiefel 1952; Jacobi). Each iteration costs one product; memory is four times `rhs`.
+    Preconditioned by the diagonal (Hestenes and Stiefel 1952; Jacobi), or by `precondition`, which multiplies rows by the inverse of a
+    positive definite matrix close to this one. Each iteration costs one product; memory is four times `rhs`.
     """
-    diagonal = torch.ones_like(rhs[0]) if diagonal is None else diagonal.clamp(min=diagonal.max() * torch.finfo(diagonal.dtype).eps)
+    precondition = precondition or _by_diagonal(torch.ones_like(rhs[0]) if diagonal is None else diagonal)
     scale = rhs.norm(dim=1, keepdim=True)
     scale = torch.where(scale > 0, scale, 1)
     x = torch.zeros_like(rhs)
     residual = rhs.clone()
-    preconditioned = residual / diagonal
+    preconditioned = precondition(residual)
     direction = preconditioned.clone()
     rho = (residual * preconditioned).sum(1, keepdim=True)
-    iterations, steepest, indefinite = 0, 0.0, False
-    while iterations < max_iter and not indefinite and (residual.norm(dim=1, keepdim=True) / scale).max() > tol:
+    steps: list[tuple[float, float]] = []
+    steepest, indefinite = 0.0, False
+    while len(steps) < max_iter and not indefinite and (residual.norm(dim=1, keepdim=True) / scale).max() > tol:
         image = product(direction)
         curvature = (direction * image).sum(1, keepdim=True)
         bend = _ratio(curvature, direction.square().sum(1, keepdim=True))
@@ -111,12 +116,48 @@ def conjugate_gradients(
         alpha = _ratio(rho, curvature)
         x += alpha * direction
         residual -= alpha * image
-        preconditioned = residual / diagonal
+        preconditioned = precondition(residual)
         previous, rho = rho, (residual * preconditioned).sum(1, keepdim=True)
-        direction = preconditioned + _ratio(rho, previous) * direction
-        iterations += 1
+        beta = _ratio(rho, previous)
+        direction = preconditioned + beta * direction
+        steps.append((float(alpha[0]), float(beta[0])))
     reached = float(((product(x) - rhs).norm(dim=1, keepdim=True) / scale).max())
-    return IterativeSolution(x, reached, iterations, converged=reached <= 10 * tol and not indefinite, indefinite=indefinite)
+    arrived = reached <= 10 * tol and not indefinite
+    return IterativeSolution(x, reached, len(steps), converged=arrived, indefinite=indefinite, condition=_condition_met(steps))
+
+
+def _by_diagonal(diagonal: Float[Tensor, " params"]) -> Callable[[Tensor], Tensor]:
+    floored = diagonal.clamp(min=diagonal.max() * torch.finfo(diagonal.dtype).eps)
+    return lambda rows: rows / floored
+
+
+def _condition_met(steps: Iterable[tuple[float, float]]) -> float:
+    """Ratio of the extreme eigenvalues of Lanczos' tridiagonal matrix, from the steps alpha and beta of conjugate gradients.
+
+    Golub and Van Loan 2013, section 11.3.
+    """
+    met = [(alpha, beta) for alpha, beta in steps if alpha > 0]
+    if not met:
+        return 1.0
+    a, b = torch.tensor(met, dtype=torch.float64).T
+    diagonal = 1 / a
+    diagonal[1:] += b[:-1] / a[:-1]
+    beside = b[:-1].clamp(min=0).sqrt() / a[:-1]
+    eigenvalues = torch.linalg.eigvalsh(diagonal.diag() + beside.diag(1) + beside.diag(-1))
+    return float(eigenvalues[-1] / eigenvalues[0].clamp(min=torch.finfo(torch.float64).eps * eigenvalues[-1]))
+
+
+def condition_of(matrix: Float[Tensor, "params params"], factor: Float[Tensor, "params params"], *, steps: int = 5) -> float:
+    """Condition number of a matrix scaled to a diagonal of ones, by so many steps of the power method: never above the true one.
+
+    `factor`: its Cholesky factor. Cost: 4 params^2 operations a step.
+    """
+    scale = factor.norm(dim=1)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    start = torch.randn(1, len(matrix), generator=generator, dtype=torch.float64).to(matrix)
+    largest = largest_eigenvalue(lambda rows: (rows / scale) @ matrix / scale, start, steps=steps)
+    slightest = largest_eigenvalue(lambda rows: torch.cholesky_solve((rows * scale).T, factor).T * scale, start, steps=steps)
+    return float(largest * slightest)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

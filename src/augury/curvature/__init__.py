@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from augury.curvature.doubt import InfluenceWarning
 from augury.curvature.fitted import FittedHead, Solver, head_curvature
-from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature
+from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature, SingleFactor
 from augury.curvature.points import Points, PointSet
 
-__all__ = ["Curvature", "ExactCurvature", "FittedHead", "IterativeCurvature", "PointSet", "Points", "Solver", "head_curvature"]
+__all__ = [
+    "Curvature",
+    "ExactCurvature",
+    "FittedHead",
+    "InfluenceWarning",
+    "IterativeCurvature",
+    "PointSet",
+    "Points",
+    "SingleFactor",
+    "Solver",
+    "head_curvature",
+]

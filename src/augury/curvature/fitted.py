@@ -13,20 +13,27 @@ from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature
+from augury.curvature.dense import dense_fits, dense_size
+from augury.curvature.doubt import InfluenceWarning
+from augury.curvature.matrix import Curvature, ExactCurvature, IterativeCurvature, SingleFactor
 from augury.curvature.points import Points, PointSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
-from augury.newton import DENSE_PARAMS
+from augury.newton import CG_STEPS, QUICK, iterations_for_a_factor
+from augury.progress import say
 from augury.softmax import SoftmaxProblem, design, offset, project, residuals, spread
-from augury.solvers import NotPositiveDefiniteError, cholesky, known_to, upper_factor
+from augury.solvers import NotPositiveDefiniteError, cholesky, condition_of, known_to, upper_factor
 
 Solver = Literal["auto", "exact", "cg"]
 DIGITS = 1e-7  # relative error of an influence, by a bound that lies far above it
+ROUGHLY = 1e-2  # relative residual of a solve whose size alone matters
+DOUBLE = "it is done in double; standardise features of very different scale, leave out duplicated ones, or lower C"
 NOT_A_MINIMUM = 1e-4  # a Newton step of more than this share of the largest parameter: the head was not fitted to these points
 
 
-def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, V: Float[Tensor, "directions params"], solver: Solver) -> Curvature:
+def head_curvature(
+    head: SoftmaxHead, problem: SoftmaxProblem, V: Float[Tensor, "directions params"], solver: Solver, *, single: bool = False
+) -> Curvature:
     """The Hessian of the head's objective over the points that it was fitted to.
 
     Parameters
@@ -38,7 +45,11 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, V: Float[Tensor, 
     V
         The head's parameters for these features.
     solver
-        `exact`: dense Hessian and Cholesky factor; `cg`: conjugate gradients; `auto`: exact up to 12,000 parameters.
+        `exact`: dense Hessian and Cholesky factor; `cg`: preconditioned conjugate gradients; `auto`: exact where the Hessian, its factor
+        and its inverse fit in half of the memory that is free, and where they do not, which is said, `cg`.
+    single
+        The dense Hessian and its factor in single precision, to which conjugate gradients add the missing digits; a Hessian that single
+        precision cannot factor is factored in double, with a warning.
 
     Raises
     ------
@@ -47,8 +58,12 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, V: Float[Tensor, 
     """
     if solver not in ("auto", "exact", "cg"):
         raise InputError(f"solver: got {solver!r}; expected 'auto', 'exact' or 'cg'")
-    if _iterative(V, solver):
-        return IterativeCurvature(problem.hessian_operator(V), problem.hessian_diagonal(V))
+    if solver == "cg" or (solver == "auto" and not dense_fits(V.numel())):
+        if solver == "auto":
+            say(f"The Hessian of {V.numel():,} parameters takes {dense_size(V.numel())}: it is solved with by conjugate gradients instead.")
+        return iterative_curvature(problem, V)
+    if single and (found := _single_curvature(problem, V)):
+        return found
     hessian = problem.hessian(V)
     try:
         return ExactCurvature(hessian, cholesky(hessian))
@@ -56,8 +71,22 @@ def head_curvature(head: SoftmaxHead, problem: SoftmaxProblem, V: Float[Tensor, 
         raise InputError(f"head: its Hessian over the training points is singular: {_cause(head)}") from None
 
 
-def _iterative(V: Tensor, solver: Solver) -> bool:
-    return solver == "cg" or (solver == "auto" and V.numel() > DENSE_PARAMS)
+def iterative_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> IterativeCurvature:
+    """The Hessian by its products, with the closest preconditioner that pays; differentiable products have their diagonal alone."""
+    close = None if torch.is_grad_enabled() and V.requires_grad else problem.preconditioner(V)
+    return IterativeCurvature(problem.hessian_operator(V), problem.hessian_diagonal(V), close=close)
+
+
+def _single_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> IterativeCurvature | None:
+    """The Hessian by its products, preconditioned by its factor in single precision; None, and a warning, where there is none."""
+    hessian = problem.hessian(V, torch.float32)
+    try:
+        factor = cholesky(hessian)
+    except NotPositiveDefiniteError:
+        warnings.warn(f"single precision cannot factor the Hessian: {DOUBLE}", InfluenceWarning, stacklevel=6)
+        return None
+    close = SingleFactor(factor, condition_of(hessian, factor))
+    return IterativeCurvature(problem.hessian_operator(V), hessian.diagonal().to(V), close=close)
 
 
 def _cause(head: SoftmaxHead) -> str:
@@ -112,39 +141,52 @@ def _roots(problem: SoftmaxProblem, V: Tensor, part: slice) -> Float[Tensor, "ro
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A fitted head with its training points and the curvature there: where every influence starts."""
+    """A fitted head with its training points and the curvature there: where every influence starts.
+
+    `step`: how far a Newton step would still move the head's parameters; NaN where nobody looked.
+    """
 
     head: SoftmaxHead
     problem: SoftmaxProblem
     points: PointSet
     V: Float[Tensor, "directions params"]
     curvature: Curvature
+    step: float = math.nan
 
     @classmethod
-    def of(cls, head: SoftmaxHead, train: Points, solver: Solver, *, spanned: bool = False) -> FittedHead:
+    def of(
+        cls, head: SoftmaxHead, train: Points, solver: Solver, *, spanned: bool = False, once: bool = False, single: bool = False
+    ) -> FittedHead:
         """Check that the head belongs to these points, and factor its Hessian; warn if it is not at its minimum there.
 
         With `spanned`, points that have more features than there are points are turned into coordinates along their own span: every inner
         product, every class score and the penalty stay what they are, and the Hessian shrinks to the points' number (the dual form). Such
-        a state knows no points but these.
+        a state knows no points but these. With `once`, `auto` also takes conjugate gradients where a factor costs more than one solve.
+        `single`: see `head_curvature`; points and parameters stay what they are.
         """
         if not isinstance(head, SoftmaxHead):
             raise InputError(f"head: got {type(head).__name__}; expected an augury.SoftmaxHead fitted to the training points")
         check_is_fitted(head)
         points = PointSet.of(train, head, "train")
         problem, points, V, outside = _placed(head, replace(points, shift=offset(points.features)), spanned=spanned)
-        state = cls(head, problem, points, V, head_curvature(head, problem, V, solver))
-        if not head.converged_:
-            warnings.warn("influence is a derivative at the minimum, and the head has not converged: see its own warning", stacklevel=3)
-            return state
-        step = max(outside, float(state.curvature.solve(problem.gradient(V).reshape(1, -1)).detach().abs().max()))
-        if step > NOT_A_MINIMUM * max(1.0, float(V.detach().abs().max())):
-            warnings.warn(
-                f"influence is a derivative at the minimum, and the head is {step:.1e} away from it on these training points: "
-                "fit the head to the same points and weights, or lower its tol",
-                stacklevel=3,
-            )
+        cheap = once and solver == "auto" and not points.features.requires_grad and iterations_for_a_factor(problem) > QUICK * CG_STEPS
+        curvature = iterative_curvature(problem, V) if cheap else head_curvature(head, problem, V, solver, single=single)
+        state = cls(head, problem, points, V, curvature, max(outside, _step(curvature, problem, V)))
+        state.warn()
         return state
+
+    def warn(self) -> None:
+        """Warn if the head is not at its minimum."""
+        if not self.head.converged_:
+            cause = "influence is a derivative at the minimum, and the head has not converged: see its own warning"
+            warnings.warn(cause, InfluenceWarning, stacklevel=4)
+        elif self.step > NOT_A_MINIMUM * max(1.0, float(self.V.detach().abs().max())):
+            warnings.warn(
+                f"influence is a derivative at the minimum, and the head is {self.step:.1e} away from it on these training points: "
+                "fit the head to the same points and weights, or lower its tol",
+                InfluenceWarning,
+                stacklevel=4,
+            )
 
     @classmethod
     def trusted(cls, head: SoftmaxHead, points: PointSet, penalty: float | None = None) -> FittedHead:
@@ -153,7 +195,7 @@ class FittedHead:
         With another `penalty`, and perhaps other weights than the head was fitted to, as in `with_penalty`.
         """
         problem, points, V, _ = _placed(head, points, spanned=True)
-        if penalty is None or _iterative(V, "auto"):
+        if penalty is None or not dense_fits(V.numel()):
             problem = problem if penalty is None else replace(problem, penalty=penalty)
             return cls(head, problem, points, V, head_curvature(head, problem, V, "auto"))
         problem = replace(problem, penalty=penalty)
@@ -162,7 +204,7 @@ class FittedHead:
     def with_penalty(self, penalty: float, solver: Solver) -> FittedHead:
         """The same parameters and points, and the Hessian with another penalty."""
         problem = replace(self.problem, penalty=penalty)
-        if _iterative(self.V, solver):
+        if solver == "cg" or (solver == "auto" and not dense_fits(self.V.numel())):
             return replace(self, problem=problem, curvature=head_curvature(self.head, problem, self.V, solver))
         return replace(self, problem=problem, curvature=slight_curvature(problem, self.V))
 
@@ -181,6 +223,14 @@ class FittedHead:
     def inverse(self) -> Float[Tensor, "directions params directions params"]:
         """H^-1 with an axis for each index of V."""
         return self.curvature.inverse().reshape(*self.V.shape, *self.V.shape)
+
+
+def _step(curvature: Curvature, problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> float:
+    """The largest change of a parameter that a Newton step would bring, to a few digits."""
+    gradient = problem.gradient(V).detach().reshape(1, -1)
+    if isinstance(curvature, IterativeCurvature):
+        return float(curvature.solution(gradient, tol=ROUGHLY).solution.detach().abs().max())
+    return float(curvature.solve(gradient).detach().abs().max())
 
 
 def _placed(head: SoftmaxHead, points: PointSet, *, spanned: bool) -> tuple[SoftmaxProblem, PointSet, Tensor, float]:

@@ -42,6 +42,11 @@ class PointSet:
         features = self.features[part] if self.shift is None else self.features[part] - self.shift
         return PointSet(features, self.labels[part], self.weights[part])
 
+    def at(self, rows: Int[Tensor, " rows"]) -> PointSet:
+        """The points of these rows, shifted."""
+        features = self.features[rows] if self.shift is None else self.features[rows] - self.shift
+        return PointSet(features, self.labels[rows], self.weights[rows])
+
     def blocks(self, width: int) -> Iterator[PointSet]:
         """Consecutive parts, in blocks for work that needs `width` numbers a point."""
         return (self[part] for part in blocks_of(len(self.features), width))

@@ -19,7 +19,8 @@ The target loss is then followed to second order along that step, since a step t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -27,13 +28,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augury.arrays import ArrayLike, returned_like
-from augury.curvature import FittedHead, Points, PointSet, Solver
+from augury.curvature import ExactCurvature, FittedHead, InfluenceWarning, IterativeCurvature, Points, SingleFactor, Solver
+from augury.curvature.fitted import DOUBLE
 from augury.errors import InputError
 from augury.head import SoftmaxHead
-from augury.softmax import SoftmaxProblem, collect, design, point_losses, project, spreads
+from augury.influence.corrected import corrected, own_forms, own_matrices, self_corrected
+from augury.influence.effects import Effect, along, changes, mean_gradient
+from augury.influence.own import Own, by_single, estimated, own, own_influence
+from augury.influence.trust import Estimate, Trust
+from augury.influence.verify import own_verified, verified
+from augury.softmax import spreads
 
-Effect = Literal["add", "remove", "replace"]
+__all__ = ["Correction", "Effect", "Influences", "Precision", "influence", "leverage", "own_influence", "self_influence"]
+
 Correction = Literal["leverage"] | None
+Precision = Literal["float64", "float32"]
+ITERATED = 1e-6  # a larger residual is that of an estimate
+SINGLE = 1e-4  # error of single precision, by the largest value, that is too large
 
 
 def influence(
@@ -81,19 +92,18 @@ def influence(
     With n training points, m candidates, k = C - 1 and p = d + 1: n k C p^2 operations for the Hessian, (k p)^3 / 3 for its factor, 2 m k p
     for all candidates; with the correction 4 m (k p)^2 and a second Hessian more. Memory: one block of points and (k p)^2.
     """
-    state = FittedHead.of(head, train, solver)
-    terms = _terms(state, effect, candidates, replaced)
-    goal = state.read(target, "target")
-    s = state.curvature.solve(_mean_gradient(state, goal)).reshape(state.V.shape)
-    if _checked_correction(correction):
-        values = _corrected(state, terms, s, goal)
-    else:
-        values = -sum((points.weights * sign * _along(state, points, s) for points, sign in terms), start=s.new_zeros(()))
-    return returned_like(values, candidates[0])
+    asked = Influences(head, train, solver, once=correction is None)
+    return asked.of(candidates, target, effect, replaced=replaced, correction=correction).values
 
 
 def self_influence(
-    head: SoftmaxHead, train: Points, correction: Correction = None, *, solver: Solver = "auto", penalty: float | None = None
+    head: SoftmaxHead,
+    train: Points,
+    correction: Correction = None,
+    *,
+    solver: Solver = "auto",
+    penalty: float | None = None,
+    dtype: Precision = "float64",
 ) -> ArrayLike:
     """Change of each training point's own loss per unit of its own weight: -g^T H^-1 g, never positive (paper 2, Eq. 1).
 
@@ -111,6 +121,8 @@ def self_influence(
         The L2 strength lam in H. None: the objective's own, 1 / C, so that the result is the derivative it says. A number: another one,
         as 2e-10 in paper 2's own code, which fits with a penalty and leaves it out of H. Then the magnitude is (exp(loss) - 1) x leverage
         without shrinkage; it tells loss from leverage, and is no longer a derivative of the head that was fitted.
+    dtype
+        As in `Influences`.
 
     Returns
     -------
@@ -121,21 +133,7 @@ def self_influence(
     n (k p)^2 operations after the factor, 2 n (k p)^2 with the correction; blockwise, so that no n x n or n x k p matrix is formed. With
     more features than points, p is the number of points + 1 (the dual form): the rest of the features' space matters to none of them.
     """
-    if penalty is not None:
-        _check_penalty(penalty, correction)
-    state = FittedHead.of(head, train, solver, spanned=True)
-    if penalty is not None:
-        state = state.with_penalty(penalty, solver)
-    if not _checked_correction(correction):
-        return returned_like(own_influence(state, state.points), train[0])
-    inverse = state.inverse()
-    parts = [_self_corrected(state, part, inverse) for part in state.points.blocks(state.V.numel())]
-    return returned_like(torch.cat(parts), train[0])
-
-
-def own_influence(state: FittedHead, points: PointSet) -> Float[Tensor, " points"]:
-    """-g^T H^-1 g of some of the points that a head was fitted to: what `self_influence` gives without a correction."""
-    return torch.cat([-state.curvature.quadratic(_gradients(state, part)) for part in points.blocks(state.V.numel())])
+    return Influences(head, train, solver, dtype=dtype).own(correction, penalty=penalty).values
 
 
 def leverage(head: SoftmaxHead, train: Points) -> ArrayLike:
@@ -144,14 +142,143 @@ def leverage(head: SoftmaxHead, train: Points) -> ArrayLike:
     The leverages sum to the effective number of parameters. Near 1 in any direction, the plain influence of the point is far too small, and
     `correction="leverage"` should be used. Cost: as `self_influence` with the correction.
     """
-    state = FittedHead.of(head, train, "exact", spanned=True)
-    inverse = state.inverse()
-    parts = []
-    for part in state.points.blocks(state.V.numel()):
-        A = _local([design(part.features)], inverse)
-        S = spreads(state.scores(part), state.problem.basis)
-        parts.append(part.weights * torch.einsum("nab,nba->n", S, A))
-    return returned_like(torch.cat(parts), train[0])
+    return Influences(head, train, "exact").leverage()
+
+
+class Influences:
+    """All questions about one head, answered from one factorisation, each with how far the answer can be trusted.
+
+    `augury.influence` and `augury.self_influence` give the values alone, and form the Hessian at every call.
+
+    Parameters
+    ----------
+    head, train, solver
+        As in `augury.influence`; nothing is computed before the first question.
+    once
+        There will be one question, about few systems: `auto` then takes conjugate gradients where they are cheaper than a factor.
+    dtype
+        In what the large products are formed. `float32` takes half the time, and the values, float64 as always, are exact to 1e-4 of the
+        largest, which is checked: where single precision does not do, the question is answered in double, with an `InfluenceWarning`.
+        Corrections, leverages and other penalties are always computed in double precision.
+    """
+
+    def __init__(
+        self, head: SoftmaxHead, train: Points, solver: Solver = "auto", *, once: bool = False, dtype: Precision = "float64"
+    ) -> None:
+        if dtype not in ("float64", "float32"):
+            raise InputError(f"dtype: got {dtype!r}; expected 'float64' or 'float32'")
+        self.head, self.train, self.solver, self.once, self.dtype = head, train, solver, once, dtype
+        self._states: dict[tuple[bool, bool], FittedHead] = {}
+
+    def _state(self, *, spanned: bool = False, double: bool = False) -> FittedHead:
+        """The curvature for points of any kind, or, `spanned`, for the training points alone, in their span where that is smaller."""
+        X = self.train[0] if isinstance(self.train, tuple) and self.train else None
+        wide = X is not None and getattr(X, "ndim", 0) == 2 and X.shape[1] > X.shape[0]  # type: ignore[union-attr]  # an array by its ndim
+        spanned, single = spanned and (wide or self.once), self.dtype == "float32" and not double
+        if (spanned, single) not in self._states:
+            once = self.once and not spanned
+            self._states[spanned, single] = FittedHead.of(self.head, self.train, self.solver, spanned=spanned, once=once, single=single)
+        return self._states[spanned, single]
+
+    def of(
+        self,
+        candidates: Points,
+        target: Points,
+        effect: Effect = "add",
+        *,
+        replaced: Points | None = None,
+        correction: Correction = None,
+        verify: int = 0,
+        seed: int = 0,
+    ) -> Estimate:
+        """`augury.influence`; `verify`: of so many candidates, drawn with `seed`, the change is made and the head refitted."""
+        with_correction = _checked_correction(correction)
+        state = self._state(double=with_correction)
+        terms = changes(state, effect, candidates, replaced)
+        goal = state.read(target, "target")
+        s, trust = self._solved(state, mean_gradient(state, goal))
+        if with_correction:
+            values = corrected(state, terms, s, goal)
+        else:
+            values = -sum((points.weights * sign * along(state, points, s) for points, sign in terms), start=s.new_zeros(()))
+        if verify:
+            trust = replace(trust, verified=verified(state, terms, goal, values, count=verify, seed=seed))
+        return Estimate(returned_like(values, candidates[0]), trust.judged(corrected=with_correction))
+
+    def own(self, correction: Correction = None, *, penalty: float | None = None, verify: int = 0, seed: int = 0) -> Estimate:
+        """`augury.self_influence`; `verify`: so many points, drawn with `seed`, are left out and the head refitted."""
+        if penalty is not None:
+            _check_penalty(penalty, correction)
+        with_correction = _checked_correction(correction)
+        state = self._state(spanned=True, double=with_correction or penalty is not None)
+        if penalty is not None:
+            state = state.with_penalty(penalty, self.solver)
+        state, found = (state, _self_corrected(state)) if with_correction else self._own(state)
+        trust = _trust(state, found)
+        if verify:
+            expected = found.values if with_correction else found.values * state.points.weights
+            trust = replace(trust, verified=own_verified(state, expected, count=verify, seed=seed))
+        judged = trust.judged(corrected=with_correction or penalty is not None, rooted=penalty is not None)
+        return Estimate(returned_like(found.values, self.train[0]), judged)
+
+    def leverage(self) -> ArrayLike:
+        """`augury.leverage`."""
+        state = self._state(spanned=True, double=True)
+        forms = own_forms(state)
+        parts = []
+        for part in state.points.blocks(state.V.numel()):
+            S = spreads(state.scores(part), state.problem.basis)
+            parts.append(part.weights * torch.einsum("nab,nba->n", S, own_matrices(state, part, forms)))
+        return returned_like(torch.cat(parts), self.train[0])
+
+    def _solved(self, state: FittedHead, rhs: Float[Tensor, "1 size"]) -> tuple[Float[Tensor, "directions params"], Trust]:
+        """H^-1 rhs, and how good it is; a factor where conjugate gradients were only to save it, and do not arrive."""
+        if isinstance(state.curvature, ExactCurvature):
+            s = state.curvature.solve(rhs)
+            gap = (state.curvature.product(s) - rhs).norm() / rhs.norm().clamp(min=torch.finfo(rhs.dtype).tiny)
+            return s.reshape(state.V.shape), _trust(state, Own(s[0], float(gap), None))
+        assert isinstance(state.curvature, IterativeCurvature)
+        try:
+            found = state.curvature.solution(rhs)
+        except InputError:
+            if self.solver == "cg" or not (self.once or isinstance(state.curvature.close, SingleFactor)):
+                raise
+            return self._solved(self._carefully(spanned=False), rhs)
+        return found.solution.reshape(state.V.shape), _trust(state, Own(found.solution[0], found.residual, None, found.condition))
+
+    def _own(self, state: FittedHead) -> tuple[FittedHead, Own]:
+        """Self-influence by the way that costs least, and the state that gave it."""
+        close = state.curvature.close if isinstance(state.curvature, IterativeCurvature) else None
+        if isinstance(close, SingleFactor):
+            found = by_single(state, state.points)
+            if found.residual <= SINGLE:
+                return state, found
+            warnings.warn(f"single precision leaves an error of {found.residual:.1e}: {DOUBLE}", InfluenceWarning, stacklevel=4)
+            state = self._carefully(spanned=True)
+        elif close is not None and self.solver == "auto":
+            return state, estimated(state, state.points)
+        return state, own(state, state.points)
+
+    def _carefully(self, *, spanned: bool) -> FittedHead:
+        """From now on, a factor in double precision."""
+        self.once, self.dtype = False, "float64"
+        self._states.clear()
+        return self._state(spanned=spanned)
+
+
+def _trust(state: FittedHead, found: Own) -> Trust:
+    curvature = state.curvature
+    solver = (
+        "exact"
+        if isinstance(curvature, ExactCurvature)
+        else "single"
+        if found.single
+        else "cg"
+        if found.residual < ITERATED
+        else "estimate"
+    )
+    condition = curvature.condition if isinstance(curvature, ExactCurvature) else found.condition or math.nan
+    return Trust(solver, found.residual, condition, state.head.converged_, state.step, found.leverage)
 
 
 def _checked_correction(correction: Correction) -> bool:
@@ -167,88 +294,6 @@ def _check_penalty(penalty: float, correction: Correction) -> None:
         raise InputError("penalty: the correction predicts refits with the head's own penalty; leave out penalty, or correction")
 
 
-def _terms(state: FittedHead, effect: Effect, candidates: Points, replaced: Points | None) -> list[tuple[PointSet, int]]:
-    """What comes in (+1) and what goes out (-1), row by row."""
-    incoming = state.read(candidates, "candidates")
-    if effect in ("add", "remove"):
-        if replaced is not None:
-            raise InputError(f"replaced: given, and effect is {effect!r}; it belongs to effect='replace'")
-        return [(incoming, 1 if effect == "add" else -1)]
-    if effect != "replace":
-        raise InputError(f"effect: got {effect!r}; expected 'add', 'remove' or 'replace'")
-    if replaced is None:
-        raise InputError("replaced: missing; effect='replace' needs (X, y) of the training points whose places the candidates take")
-    outgoing = state.read(replaced, "replaced")
-    if len(outgoing.features) != len(incoming.features):
-        raise InputError(f"replaced: {len(outgoing.features)} points for {len(incoming.features)} candidates; give one for each")
-    return [(incoming, 1), (outgoing, -1)]
-
-
-def _mean_gradient(state: FittedHead, target: PointSet) -> Float[Tensor, "1 size"]:
-    g = torch.zeros_like(state.V)
-    for part in target.blocks(state.V.shape[1]):
-        g += collect(part.weights[:, None] * state.residuals(part), part.features)
-    return (g / target.weights.sum()).reshape(1, -1)
-
-
-def _along(state: FittedHead, points: PointSet, s: Float[Tensor, "directions params"]) -> Float[Tensor, " points"]:
-    """r^T s f for each point."""
-    return torch.cat([(state.residuals(part) * project(part.features, s)).sum(1) for part in points.blocks(state.V.shape[1])])
-
-
-def _gradients(state: FittedHead, points: PointSet) -> Float[Tensor, "points size"]:
-    """Each point's gradient g = r (x) f."""
-    return (state.residuals(points)[:, :, None] * design(points.features)[:, None, :]).flatten(1)
-
-
-def _local(designs: Sequence[Tensor], inverse: Float[Tensor, "directions params directions params"]) -> Float[Tensor, "points terms terms"]:
-    """M = U^T H^-1 U for each row, where U holds the row's f of each of `designs` along each class direction."""
-    k, p = inverse.shape[:2]
-    columns = []
-    for right in designs:
-        for b in range(k):
-            solved = (right @ inverse[b].reshape(p, k * p)).reshape(-1, k, p)
-            columns.append(torch.cat([torch.einsum("nap,np->na", solved, left) for left in designs], dim=1))
-    return torch.stack(columns, dim=2)
-
-
-def _corrected(
-    state: FittedHead, terms: Sequence[tuple[PointSet, int]], s: Float[Tensor, "directions params"], target: PointSet
-) -> Float[Tensor, " points"]:
-    inverse = state.inverse()
-    size = state.V.numel()
-    share = target.weights / target.weights.sum()
-    goal = SoftmaxProblem(target.features, target.labels, share, state.problem.classes, penalty=0.0, shift=target.shift)
-    mean = goal.hessian(state.V)
-    bend = (inverse.reshape(size, size) @ mean @ inverse.reshape(size, size)).reshape(inverse.shape)
-    rows = zip(*(points.blocks(size * len(terms)) for points, _ in terms), strict=True)
-    signs = [sign for _, sign in terms]
-    return torch.cat([_newton_effect(state, list(zip(parts, signs, strict=True)), s, inverse, bend) for parts in rows])
-
-
-def _newton_effect(
-    state: FittedHead, terms: Sequence[tuple[PointSet, int]], s: Tensor, inverse: Tensor, bend: Tensor
-) -> Float[Tensor, " points"]:
-    """-u^T x + x^T N x / 2 for each row, with u = s f, x = (I + Sigma M)^-1 r, and N as M with H^-1 (mean_T Hessian) H^-1."""
-    designs = [design(points.features) for points, _ in terms]
-    M = _local(designs, inverse)
-    signed = [sign * points.weights for points, sign in terms]
-    u = torch.cat([f @ s.T for f in designs], dim=1)
-    r = torch.cat([w[:, None] * state.residuals(points) for w, (points, _) in zip(signed, terms, strict=True)], dim=1)
-    S = [w[:, None, None] * spreads(state.scores(points), state.problem.basis) for w, (points, _) in zip(signed, terms, strict=True)]
-    k = state.V.shape[0]
-    changed = torch.cat([S[j] @ M[:, j * k : (j + 1) * k] for j in range(len(terms))], dim=1)
-    if terms[-1][1] < 0 and bool((torch.linalg.eigvals(changed).real <= -1).any()):
-        raise InputError("candidates: removing a point with more weight than it has in the training set; give its weight there")
-    x: Tensor = torch.linalg.solve(torch.eye(changed.shape[1]).to(changed) + changed, r)
-    return -(u * x).sum(1) + torch.einsum("na,nab,nb->n", x, _local(designs, bend), x) / 2
-
-
-def _self_corrected(state: FittedHead, points: PointSet, inverse: Tensor) -> Float[Tensor, " points"]:
-    """Minus the rise of each point's loss after one Newton step without the point: its scores move by w A (I - w S A)^-1 r."""
-    A = _local([design(points.features)], inverse)
-    scores = state.scores(points)
-    S = points.weights[:, None, None] * spreads(scores, state.problem.basis)
-    r = torch.linalg.solve(torch.eye(len(state.V)).to(A) - S @ A, points.weights[:, None] * state.residuals(points))
-    moved = scores + torch.einsum("nab,nb->na", A, r) @ state.problem.basis.T
-    return point_losses(scores, points.labels) - point_losses(moved, points.labels)
+def _self_corrected(state: FittedHead) -> Own:
+    forms = own_forms(state)
+    return Own(torch.cat([self_corrected(state, part, forms) for part in state.points.blocks(state.V.numel())]), 0.0, None)
