@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import shutil
@@ -39,6 +40,10 @@ GAINED = {"learned": [0.96, 0.97, 0.965], "crop": [0.93, 0.941, 0.935], "affine"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return make_learned(tmp_path)
+
+
+def make_learned(tmp_path: Path) -> Path:
     """What the stages write, made up."""
     draw = np.random.default_rng(0)
     config = {"kind": "learn", "data": HOSTILE, "rule": "choice", "transformation": "bounded", "steps": 10, "share": 0.8, "model": "tiny"}
@@ -142,33 +147,81 @@ def test_components_that_differ_most_from_uniform_are_listed_in_their_order() ->
 # Page
 
 
-def test_the_page_shows_every_figure_and_number_and_loads_nothing(folder: Path) -> None:
+CHARTS = ("accuracy", "check", "components", "effect", "divergence")
+
+
+def charts(page: str) -> dict[str, pd.DataFrame]:
+    """The numbers of each chart of a page."""
+    found = re.findall(r'<script type="application/json" id="(\w+)-chart">(.*?)</script>', page, re.DOTALL)
+    return {name: pd.concat([pd.DataFrame(rows) for rows in json.loads(text)["datasets"].values()]) for name, text in found}
+
+
+def test_the_page_tells_the_numbers_shows_every_picture_and_loads_nothing(folder: Path) -> None:
     page = write_learn_report(folder).read_text(encoding="utf-8")
     reader = Reader(page)
-    shown = [attributes["src"] for tag, attributes in reader.tags if tag == "img"]
+    shown = [str(attributes["src"]) for tag, attributes in reader.tags if tag == "img"]
     assert sorted(path.stem for path in (folder / "figures").iterdir()) == sorted(FIGURES)
-    files = {(folder / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
-    assert {b64decode(str(source).removeprefix("data:image/png;base64,")) for source in shown} == files
-    assert not [attributes for _, attributes in reader.tags if str(attributes.get("src", "data:")).startswith("data:") is False]
+    assert len(shown) == 4 * (1 + 3) + 2 * 5 * 10 + 1  # before and after; strips of five stages; flows
+    assert b64decode(shown[-1].removeprefix("data:image/png;base64,")) == (folder / "figures" / "flows.png").read_bytes()
+    assert not [attributes for _, attributes in reader.tags if not str(attributes.get("src", "data:")).startswith("data:")]
     words = re.sub(r"\s+", " ", " ".join(reader.words))
-    for told in (
-        "96.50 % ± 0.50",
-        "100 labels: 80 to train on, 20 as target",
-        "r = 1.000",
-        "0.50, 1 being exact",
-        "12 others",
-    ):
+    for told in ("96.50 % ± 0.50", "100 labels: 80 to train on, 20 as target", "r = 1.000", "0.50, 1 being exact", "12 others"):
         assert told in words
 
 
-def test_hostile_names_stay_text_and_the_policy_allows_the_style_alone(folder: Path) -> None:
+def test_before_and_after_are_the_gallerys_pixels(folder: Path) -> None:
+    reader = Reader(write_learn_report(folder).read_text(encoding="utf-8"))
+    sources = [str(attributes["src"]) for tag, attributes in reader.tags if tag == "img"][:16]
+    found = [np.asarray(Image.open(BytesIO(b64decode(source.removeprefix("data:image/png;base64,")))))[..., 0] for source in sources]
+    arrays = np.load(folder / "gallery.npz")
+    expected = [*arrays["grid_before"][:, 0], *(image for draw in range(3) for image in arrays["grid_after"][:, draw, 0])]
+    np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+
+
+def test_the_charts_hold_the_results(folder: Path) -> None:
+    found = charts(write_learn_report(folder).read_text(encoding="utf-8"))
+    assert tuple(found) == CHARTS
+    networks = found["accuracy"].dropna(subset="accuracy")
+    for name, own in GAINED.items():
+        np.testing.assert_allclose(networks.loc[networks["augmentation"] == name, "accuracy"], 100 * np.array(own))
+        mean = found["accuracy"].dropna(subset="mean").set_index("augmentation").loc[name]
+        interval = stats.ttest_1samp(own, 0).confidence_interval()
+        np.testing.assert_allclose(mean[["mean", "low", "high"]].astype(float), 100 * np.array([np.mean(own), *interval]))
+    batches, truth = found["check"].dropna(subset="batch"), pd.read_parquet(folder / "check.parquet")
+    np.testing.assert_allclose(batches[["predicted", "measured"]], truth[["predicted", "measured"]])
+    fitted = found["check"].query("line == 'fitted'")
+    np.testing.assert_allclose(fitted["measured"], 0.5 * fitted["predicted"], atol=1e-12)
+    history = pd.read_parquet(folder / "history.parquet")
+    np.testing.assert_allclose(found["divergence"]["value"], history["divergence"])
+    np.testing.assert_allclose(found["effect"]["value"], [*history["effect"], *history["kept"]])
+    assert found["effect"]["fold"].tolist() == ["fold 1", "fold 1", "fold 2", "fold 2"] * 2
+    assert found["components"]["component"].dropna().tolist() == [
+        f"c {i}" for i in listed(pd.read_parquet(folder / "components.parquet")).index
+    ]
+
+
+def test_a_single_network_and_predictions_that_never_change_are_drawn_too(folder: Path) -> None:
+    write_table(folder / "results.parquet", results({"learned": [0.9], "crop": [0.95]}), {"kind": "learn-results", "words": "few"})
+    write_table(
+        folder / "check.parquet",
+        pd.DataFrame({"predicted": [0.1, 0.2], "measured": 0.0}),
+        {"kind": "check", "batch": 16, "train": 80, "target": 20},
+    )
+    page = write_learn_report(folder).read_text(encoding="utf-8")
+    assert "No batch changed anything, so nothing can be said." in page
+    assert set(charts(page)["check"]["line"].dropna()) == {"exact"}
+
+
+def test_hostile_names_stay_text_and_the_policy_allows_the_pages_own_style_and_script_alone(folder: Path) -> None:
     page = write_learn_report(folder).read_text(encoding="utf-8")
     reader = Reader(page)
-    assert "script" not in [tag for tag, _ in reader.tags]
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert [attributes.get("type") for tag, attributes in reader.tags if tag == "script"] == ["application/json"] * len(CHARTS) + [None]
     assert HOSTILE in "".join(reader.words)
     (policy,) = (str(attributes["content"]) for tag, attributes in reader.tags if attributes.get("http-equiv") == "Content-Security-Policy")
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     assert f"style-src 'sha256-{b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in policy
+    assert f"script-src 'sha256-{b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()}';" in policy
     assert "default-src 'none'" in policy
 
 
@@ -199,7 +252,8 @@ def test_colour_pictures_and_a_transformation_without_flow_are_drawn_too(folder:
     np.savez(folder / "gallery.npz", **pictures(np.random.default_rng(1), 3) | {"grid_flow": np.zeros((4, 3, 2, 8, 8))})
     page = write_learn_report(folder).read_text(encoding="utf-8")
     assert not (folder / "figures" / "flows.png").exists()
-    assert page.count("<img") == len(FIGURES) - 1
+    assert [tag for tag, _ in Reader(page).tags].count("img") == 4 * (1 + 3) + 2 * 5 * 10
+    assert "<h3>Flows</h3>" not in page
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,14 @@ INK, QUIET, PAPER, ACCENT = "var(--ink)", "var(--quiet)", "var(--paper)", "var(-
 ACCURACY = "test accuracy (%)"
 AS_FIT = alt.ExprRef("max(3, width / 100)")  # about how many ticks an axis as wide as the page has room for
 COUNTED = {"points": "points augmented", "copies": "copies added"}
+HIDDEN = "hidden"  # the parameter that lists the policies whose lines a reader has switched off
+VISIBLE = f"indexof({HIDDEN}, datum.policy) < 0"
 ROOTED = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # shares with a label on the axis of copies
 BINS = 40
+LONGEST = 150  # pixels of a name
 EMPTY = 0.5  # where the logarithmic axis of counts begins, so that a single point is a visible bar
 
+SCORE_UNITS = {"influence": "nats", "loss": "nats", "validation": "nats"}
 SCORE_TITLES = {
     "influence": "score: leave-one-out influence (nats)",
     "loss": "score: loss (nats)",
@@ -42,7 +46,8 @@ def accuracy_chart(outcome: Outcome) -> dict[str, Any]:
     heights = alt.Scale(domain=_domain(outcome, paths), nice=False, zero=False)
     x = budgets(outcome)
     y, low = (alt.Y(f"{name}:Q", title=ACCURACY, scale=heights, stack=None, axis=alt.Axis(tickCount=6)) for name in ("mean", "low"))
-    base = alt.Chart(pd.DataFrame(paths)).encode(x=x, y=y, color=_by_policy(alt.Color, outcome, _colours(outcome)))
+    every = alt.Chart(pd.DataFrame(paths)).transform_filter(VISIBLE)
+    base = every.encode(x=x, y=y, color=_by_policy(alt.Color, outcome, _colours(outcome)))
     shape = _by_policy(alt.Shape, outcome, SHAPES)
     details = [alt.Tooltip(f"{name}:N") for name in ("policy", "budget", "accuracy", "95 % interval", "share of the gain", "seeds")]
     measured = base.transform_filter("datum.seeds > 0")
@@ -54,7 +59,7 @@ def accuracy_chart(outcome: Outcome) -> dict[str, Any]:
         *_baselines(outcome),
     ]
     told = f"Test accuracy against the number of {COUNTED[outcome.unit]}, a line a policy; the tables below hold the numbers"
-    return finished(alt.layer(*layers), 380, told)
+    return finished(alt.layer(*layers).add_params(alt.param(name=HIDDEN, value=[])), 380, told)
 
 
 def budgets(outcome: Outcome) -> alt.X:
@@ -119,8 +124,8 @@ def _chosen_budget(outcome: Outcome) -> list[alt.Chart]:
     layers = budget_line(outcome, outcome.budget, f"selection: {outcome.budget:,} {outcome.unit}")
     if outcome.is_full:
         return layers
-    ringed = [{"budget": outcome.budget, "mean": 100 * float(outcome.chosen(outcome.policy)["mean"])}]
-    ring = alt.Chart(pd.DataFrame(ringed)).encode(x="budget:Q", y=alt.Y("mean:Q", title=ACCURACY))
+    ringed = [{"policy": outcome.policy, "budget": outcome.budget, "mean": 100 * float(outcome.chosen(outcome.policy)["mean"])}]
+    ring = alt.Chart(pd.DataFrame(ringed)).transform_filter(VISIBLE).encode(x="budget:Q", y=alt.Y("mean:Q", title=ACCURACY))
     return [*layers, ring.mark_point(size=240, color=ACCENT, strokeWidth=1.5, filled=False)]
 
 
@@ -140,6 +145,12 @@ def budget_line(
     base = alt.Chart(pd.DataFrame([{"budget": budget, "name": name}])).encode(x="budget:Q")
     text = base.mark_text(**place, **halo()).encode(y=alt.value("height" if foot else 0), text="name:N")
     return [base.mark_rule(color=ACCENT, opacity=0.6, **look), text]
+
+
+def named(column: str, names: list[str]) -> alt.Y:
+    """The axis of names down the left side; its room is told, since before the page's type is known labels are measured too short."""
+    room = min(LONGEST, 7 * max(map(len, names))) + 8
+    return alt.Y(f"{column}:N", sort=names, title=None, axis=alt.Axis(labelLimit=LONGEST, minExtent=room))
 
 
 def halo() -> dict[str, Any]:

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int64
 
 from augury.copies import CopyOrdering
 from augury.errors import InputError
 from augury.evaluation import Curve
-from augury.files import read_json, read_table, write_table
-from augury.report.folder import CURE, check_pictures, describe, read_arrays
+from augury.files import read_json, read_noun, write_table
+from augury.report.folder import CURE, ITSELF, Gallery, check_shown
 from augury.scores import Scores
 
 FLAGS = "copy-flags"
+SHOWN = 16  # flagged copies that the page shows beside their points
 REASONS = ("influence", "disagreement", "harmful", "disputed")
 COLUMNS = ("candidate", "point", "copy", *REASONS, "origin", "label", "name", "rank", "selected")
 
@@ -55,36 +56,7 @@ class Flags:
     @classmethod
     def load(cls, path: str | Path) -> Flags:
         """Read what `save` wrote."""
-        frame, record = read_table(path, FLAGS, COLUMNS)
-        return cls(frame, record["bound"], record["neighbours"])
-
-
-@dataclass(frozen=True)
-class CopyGallery:
-    """The pictures of a run: chosen and flagged copies, by their candidates' numbers, and the points that they are copies of."""
-
-    points: Int64[np.ndarray, " points"]
-    point_images: UInt8[np.ndarray, "points channels height width"]
-    chosen: Int64[np.ndarray, " chosen"]
-    chosen_images: UInt8[np.ndarray, "chosen channels height width"]
-    flagged: Int64[np.ndarray, " flagged"]
-    flagged_images: UInt8[np.ndarray, "flagged channels height width"]
-    copy_names: Shaped[np.ndarray, " copies"]
-
-    @classmethod
-    def load(cls, path: Path) -> CopyGallery:
-        """Read an `.npz` with these arrays and no pickles; anything else is an `InputError` that names the file."""
-        found = read_arrays(path, cls.__annotations__)
-        for name, pictures in (("points", "point_images"), ("chosen", "chosen_images"), ("flagged", "flagged_images")):
-            check_pictures(found, name, pictures, path)
-        names = found["copy_names"]
-        if names.ndim != 1 or not len(names):
-            raise InputError(f"{path}: copy_names is {describe(names)}; expected the name of each copy of a point; {CURE}")
-        missing = set((np.concatenate([found["chosen"], found["flagged"]]) // len(names)).tolist()) - set(found["points"].tolist())
-        if missing:
-            raise InputError(f"{path}: shows copies of point {min(missing)}, and not the point; {CURE}")
-        indices = {name: found[name].astype(np.int64) for name in ("points", "chosen", "flagged")}
-        return cls(**{**found, **indices, "copy_names": names.astype(str)})
+        return read_noun(path, FLAGS, COLUMNS, lambda frame, record: cls(frame, float(record["bound"]), int(record["neighbours"])))
 
 
 @dataclass(frozen=True)
@@ -97,7 +69,7 @@ class CopyRunFolder:
     ordering: CopyOrdering
     curve: Curve
     flags: Flags
-    gallery: CopyGallery
+    gallery: Gallery
 
     @classmethod
     def load(cls, folder: Path) -> CopyRunFolder:
@@ -109,7 +81,7 @@ class CopyRunFolder:
             CopyOrdering.load(folder / "selection.parquet"),
             Curve.load(folder / "curve.parquet"),
             Flags.load(folder / "flags.parquet"),
-            CopyGallery.load(folder / "gallery.npz"),
+            Gallery.load(folder / "gallery.npz"),
         )
         run._check(folder)
         return run
@@ -120,13 +92,15 @@ class CopyRunFolder:
         for name, found in counted.items():
             if found != copies:
                 raise InputError(f"{folder / name}: {found} copies, but selection.parquet has {copies}; expected files of one run")
-        shown = {"gallery.npz": [self.gallery.chosen, self.gallery.flagged], "flags.parquet": [self.flags.frame["candidate"].to_numpy()]}
-        for name, candidates in shown.items():
-            every = np.concatenate(candidates)
-            if every.size and not 0 <= every.min() <= every.max() < copies:
-                raise InputError(f"{folder / name}: tells of a copy outside 0 to {copies - 1}; expected files of one run")
+        check_shown(self.gallery, len(self.scores), folder)
+        told = self.flags.frame["candidate"]
+        if len(told) and not 0 <= told.min() <= told.max() < copies:
+            raise InputError(f"{folder / 'flags.parquet'}: tells of a copy outside 0 to {copies - 1}; expected files of one run")
         if "loss" not in self.curve.frame or not {"none_loss", "full_loss"} <= set(self.curve.cause):
             raise InputError(f"{folder / 'curve.parquet'}: holds no losses; expected the curve of a choice of copies")
-        unknown = set(self.gallery.flagged.tolist()) - set(self.flags.frame["candidate"].tolist())
-        if unknown:
-            raise InputError(f"{folder / 'gallery.npz'}: shows copy {min(unknown)} as flagged, and flags.parquet does not; {CURE}")
+        unseen = set(self.flags.worst(SHOWN).tolist()) - set(self.gallery.candidates.tolist())
+        if unseen:
+            raise InputError(f"{folder / 'gallery.npz'}: does not show copy {min(unseen)}, which flags.parquet flags; {CURE}")
+        alone = set(self.gallery.points.tolist()) - set(self.gallery.points[self.gallery.copies == ITSELF].tolist())
+        if alone:
+            raise InputError(f"{folder / 'gallery.npz'}: shows copies of point {min(alone)}, and not the point; {CURE}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from augury.report.copy_charts import ROWS, chosen_by_class, forecast_chart, heat_map
 from augury.report.copy_folder import CopyRunFolder
-from augury.report.copy_pictures import chosen_families, flagged_families
+from augury.report.copy_pictures import flagged_copies
 from augury.report.copy_words import agreement, flagged, forecast_rows, recommendation, target_words
 from augury.report.forecast import Forecast
 from augury.report.outcome import Outcome
@@ -29,8 +29,7 @@ def copy_content(run: CopyRunFolder, outcome: Outcome) -> dict[str, Any]:
         "shown": shown,
         "hidden": len(every.names) - len(shown.names),
         "heat_map": heat_map(shown),
-        "chosen": chosen_families(run.gallery, run.ordering, run.scores),
-        "flagged": flagged_families(run.gallery, run.flags, run.scores),
+        "flagged": flagged_copies(run),
         "flagged_words": flagged(run.flags, len(run.ordering)),
     }
 

@@ -54,7 +54,7 @@ def flagged(flags: Flags, copies: int) -> str:
     return f"{len(frame):,} of the {copies:,} copies are flagged ({why}), {frame['selected'].sum():,} of them chosen"
 
 
-def reasons(row: Mapping[str, Any], flags: Flags) -> list[str]:
+def reasons(row: Mapping[Any, Any], flags: Flags) -> list[str]:
     """Why a copy is flagged, with its numbers."""
     found = []
     if row["harmful"]:

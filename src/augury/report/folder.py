@@ -19,30 +19,44 @@ from augury.scores import Scores
 from augury.selection import Ordering
 
 CURE = "run the step again that made it"
+ITSELF = -1  # stands where a copy's number would, for the point that it is a copy of
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of a run: points with the highest and the lowest scores, and selected points with their copies.
+    """The images that a run's page shows, reduced where they are large: training points, and copies of them.
 
-    `highest`, `lowest` and `chosen` are indices of training points.
+    Parameters
+    ----------
+    points
+        (images,) the training point that is shown, or that the shown copy is of.
+    copies
+        (images,) which of the point's copies; `ITSELF` for the point itself.
+    images
+        (images, channels, height, width) their pixels.
+    copy_names
+        (copies,) the name of each of a point's copies.
     """
 
-    highest: Int64[np.ndarray, " highest"]
-    highest_images: UInt8[np.ndarray, "highest channels height width"]
-    lowest: Int64[np.ndarray, " lowest"]
-    lowest_images: UInt8[np.ndarray, "lowest channels height width"]
-    chosen: Int64[np.ndarray, " chosen"]
-    chosen_images: UInt8[np.ndarray, "chosen channels height width"]
-    chosen_copies: UInt8[np.ndarray, "chosen copies channels height width"]
+    points: Int64[np.ndarray, " images"]
+    copies: Int64[np.ndarray, " images"]
+    images: UInt8[np.ndarray, "images channels height width"]
     copy_names: Shaped[np.ndarray, " copies"]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def candidates(self) -> Int64[np.ndarray, " images"]:
+        """Each image's number among all copies, copy j of point i being i k + j; `ITSELF` for a point."""
+        return np.where(self.copies == ITSELF, ITSELF, self.points * len(self.copy_names) + self.copies)
 
     @classmethod
     def load(cls, path: Path) -> Gallery:
         """Read an `.npz` with these arrays and no pickles; anything else is an `InputError` that names the file."""
         found = read_arrays(path, cls.__annotations__)
         _check_arrays(found, path)
-        indices = {name: found[name].astype(np.int64) for name in ("highest", "lowest", "chosen")}
+        indices = {name: found[name].astype(np.int64) for name in ("points", "copies")}
         return cls(**{**found, **indices, "copy_names": found["copy_names"].astype(str)})
 
 
@@ -58,20 +72,17 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _check_arrays(found: Mapping[str, np.ndarray], path: Path) -> None:
-    for name in ("highest", "lowest", "chosen"):
-        check_pictures(found, name, f"{name}_images", path)
-    copies, names, images = found["chosen_copies"], found["copy_names"], found["chosen_images"]
-    if copies.dtype != np.uint8 or names.ndim != 1 or copies.shape != (len(images), len(names), *images.shape[1:]):
-        raise InputError(f"{path}: chosen_copies is {describe(copies)}; expected {len(names)} uint8 copies of each chosen image; {CURE}")
-
-
-def check_pictures(found: Mapping[str, np.ndarray], name: str, pictures: str, path: Path) -> None:
-    """Refuse indices (`name`) that are none, or `pictures` that are not one image for each."""
-    images = found[pictures]
-    if not np.issubdtype(found[name].dtype, np.integer) or found[name].ndim != 1:
-        raise InputError(f"{path}: {name} is {describe(found[name])}; expected integer indices; {CURE}")
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(found[name]) or images.shape[1] not in (1, 3):
-        raise InputError(f"{path}: {pictures} is {describe(images)}; expected {len(found[name])} grey or RGB uint8 images; {CURE}")
+    """Refuse indices that are none, and images that are not one for each."""
+    images, names, copies = found["images"], found["copy_names"], found["copies"]
+    for name in ("points", "copies"):
+        if not np.issubdtype(found[name].dtype, np.integer) or found[name].ndim != 1 or len(found[name]) != len(found["points"]):
+            raise InputError(f"{path}: {name} is {describe(found[name])}; expected an integer index for each image; {CURE}")
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(copies) or images.shape[1] not in (1, 3):
+        raise InputError(f"{path}: images is {describe(images)}; expected {len(copies)} grey or RGB uint8 images; {CURE}")
+    if names.ndim != 1 or not len(names):
+        raise InputError(f"{path}: copy_names is {describe(names)}; expected the name of each copy of a point; {CURE}")
+    if copies.size and not ITSELF <= copies.min() <= copies.max() < len(names):
+        raise InputError(f"{path}: shows copy {copies.max()} of a point, and names {len(names)}; {CURE}")
 
 
 def describe(array: np.ndarray) -> str:
@@ -109,6 +120,11 @@ class RunFolder:
         for name, found in (("scores.parquet", len(self.scores)), ("curve.parquet", self.curve.points)):
             if found != points:
                 raise InputError(f"{folder / name}: {found} points, but selection.parquet has {points}; expected files of one run")
-        shown = np.concatenate([self.gallery.highest, self.gallery.lowest, self.gallery.chosen])
-        if shown.size and not (shown.min() >= 0 and shown.max() < points):
-            raise InputError(f"{folder / 'gallery.npz'}: shows a point outside 0 to {points - 1}; expected files of one run")
+        check_shown(self.gallery, points, folder)
+
+
+def check_shown(gallery: Gallery, points: int, folder: Path) -> None:
+    """Refuse a gallery that shows a point that there is not."""
+    shown = gallery.points
+    if shown.size and not 0 <= shown.min() <= shown.max() < points:
+        raise InputError(f"{folder / 'gallery.npz'}: shows a point outside 0 to {points - 1}; expected files of one run")

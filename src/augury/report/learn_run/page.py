@@ -1,53 +1,61 @@
-"""The page: figures and tables laid out, escaped, and sealed: it carries everything inside and runs no script."""
+"""The page of `augury learn`: charts, pictures and tables laid out."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from augury.report.learn_run.charts import accuracy_chart, check_chart, components_chart, history_chart
 from augury.report.learn_run.figures import Sheet
 from augury.report.learn_run.folder import LEARNED, LearnFolder
+from augury.report.learn_run.pictures import grid, strips
 from augury.report.learn_run.plots import listed
 from augury.report.learn_run.words import check_words, headline, rows
+from augury.report.pictures import Picture
+from augury.report.sealed import filled
 from augury.report.subsampling.figures.canvas import DPI
-from augury.report.words import NOTHING
 
 FACTS = ("data", "model", "rule", "transformation", "steps", "share")
 
 
 def render(run: LearnFolder, figures: Mapping[str, Sheet]) -> str:
     """The whole page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("augury", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"setting": _setting, "typeset": _typeset}
-    return environment.get_template("learn.html.jinja").render(_content(run, figures) | _sealed())
+    return filled("learn.html.jinja", _content(run, figures), "charts.js")
 
 
 def _content(run: LearnFolder, figures: Mapping[str, Sheet]) -> dict[str, Any]:
     claim, evidence = headline(run.results)
-    correlation, slope = check_words(run.check)
     config = {name: value for name, value in run.config.items() if name not in ("command", "kind", "training")}
     return {
         "run": run,
         "claim": claim,
-        "evidence": evidence,
+        "evidence": _minus(evidence),
         "learned": LEARNED,
         "facts": [(name.replace("_", " "), run.config[name]) for name in FACTS if name in run.config] + [("labels", run.words)],
-        "rows": rows(run.results),
+        "rows": [(row.name, [_minus(cell) for cell in row.cells]) for row in rows(run.results)],
         "images": int(run.results["test_images"].iloc[0]),
-        "agreement": _agreement(correlation, slope),
+        "agreement": _minus(_agreement(*check_words(run.check))),
         "hidden": len(run.components) - len(listed(run.components)),
         "solves": len(run.history),
+        "folds": sorted({int(fold) + 1 for fold in run.history["fold"]}),
         "config": sorted(config.items()),
-        "figures": {name: _picture(sheet) for name, sheet in figures.items()},
+        "grid": grid(run),
+        "strips": strips(run),
+        "flows": _picture(figures["flows"]) if "flows" in figures else None,
+        **_charts(run),
+    }
+
+
+def _charts(run: LearnFolder) -> dict[str, Any]:
+    divergence = "divergence from random (nats)" if run.config.get("rule") == "choice" else "loss of augmented images (nats)"
+    return {
+        "accuracy_chart": accuracy_chart(run),
+        "check_chart": check_chart(run),
+        "components_chart": components_chart(run),
+        "effect_chart": history_chart(run, "effect", "predicted effect (nats × points)"),
+        "divergence_chart": history_chart(run, "divergence", divergence),
     }
 
 
@@ -59,28 +67,12 @@ def _agreement(correlation: float, slope: float) -> str:
     )
 
 
-def _picture(sheet: Sheet) -> dict[str, Any]:
+def _picture(sheet: Sheet) -> Picture:
     width, height = (round(side * DPI) for side in sheet.size)
-    return {"source": f"data:image/png;base64,{base64.b64encode(sheet.content).decode()}", "width": width, "height": height}
+    source = f"data:image/png;base64,{base64.b64encode(sheet.content).decode()}"
+    return Picture(source, width, height, "Flows as arrows over training images")
 
 
-def _setting(value: Any) -> str:  # noqa: ANN401  (anything JSON can hold)
-    """A setting's value as a person reads it."""
-    if value is None:
-        return NOTHING
-    return ", ".join(map(_setting, value)) if isinstance(value, list) else str(value)
-
-
-def _typeset(text: str) -> str:
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("-", "\N{MINUS SIGN}")
-
-
-def _sealed() -> dict[str, Any]:
-    """The page's style, and the policy that allows this and pictures from within, and nothing else."""
-    style = "".join(files("augury.report").joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "learn.css"))
-    known = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = {"default-src": "'none'", "style-src": f"'sha256-{known}'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
-    return {
-        "style": Markup(style),  # noqa: S704  (the package's own text, which no input reaches)
-        "policy": "; ".join(f"{name} {allowed}" for name, allowed in policy.items()),
-    }
+def _minus(text: str) -> str:
+    """`text` with proper minus signs before its numbers."""
+    return "".join("\N{MINUS SIGN}" if mark == "-" and after.isdigit() else mark for mark, after in zip(text, f"{text[1:]} ", strict=True))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from augury.report.learn_run.folder import LearnFolder
+from augury.report.pictures import Picture, picture
 from augury.report.subsampling.figures.canvas import BLUE, DPI, GREY, RED
 
 SIDE = 76  # pixels of a picture on the sheet, about; small pictures are enlarged by a whole number
@@ -43,6 +44,27 @@ def grid_size(run: LearnFolder) -> tuple[float, float]:
 def draw_grid(figure: Figure, run: LearnFolder) -> None:
     """A column an image: as it is, and below it as the augmentation makes it, draw by draw."""
     _draw(figure, [_grid(run)])
+
+
+def grid(run: LearnFolder) -> list[tuple[str, list[Picture]]]:
+    """What `draw_grid` draws, picture by picture, each with its words."""
+    labels = [str(label) for label in run.pictures["grid_labels"]]
+    return [
+        (name, [_described(image, f"{label}, {name}") for image, label in zip(images, labels, strict=True)]) for name, images in _grid(run)
+    ]
+
+
+def strips(run: LearnFolder) -> list[list[tuple[str, list[Picture]]]]:
+    """What `draw_strips` draws, likewise: for each image its stages."""
+    blocks = [_strip(run, number) for number in range(len(run.pictures["strip_images"]))]
+    return [
+        [(name, [_described(image, f"{name}, tau {place}") for place, image in enumerate(images, start=1)]) for name, images in block]
+        for block in blocks
+    ]
+
+
+def _described(image: Pixels, text: str) -> Picture:
+    return picture(np.ascontiguousarray(image.transpose(2, 0, 1)), text)
 
 
 def draw_flows(figure: Figure, run: LearnFolder) -> None:
@@ -123,8 +145,8 @@ def _draw(figure: Figure, blocks: Sequence[Rows]) -> None:
     for block in blocks:
         for name, pictures in block:
             wide, high = _shown_size(pictures[0])
-            for column, picture in enumerate(pictures):
-                sheet.paste(_resized(picture, (wide, high)), (LABELS + column * (wide + GAP), top))
+            for column, shown in enumerate(pictures):
+                sheet.paste(_resized(shown, (wide, high)), (LABELS + column * (wide + GAP), top))
             colour = BLUE if name in ("result", "image") else GREY
             figure.text((LABELS - 2 * GAP) / width, 1 - (top + high / 2) / height, name, ha="right", va="center", color=colour)
             top += high + GAP
