@@ -1,15 +1,17 @@
 """Greedy rounds: the most helpful copies join, the head follows, and what the rest is worth is computed anew.
 
-A round scores every candidate left by its influence on the target under the current head (see `augury.influence`), keeps a short list of
-the most helpful, and takes them from it in a few steps; after each step the head moves by the Newton step that those copies cause, so that
-two copies of the same worth to the same end are not both taken for their full worth. Then the head is refitted to all that have joined,
-by a Newton step or two from where it stands. Rounds grow with the number of copies chosen, so that their number grows with its logarithm.
-What is left beyond the predicted optimum is ordered, too: the least harmful first.
+A round is taken in a few steps. A step scores every candidate left by its influence on the target under the current head (see
+`augury.influence`) and takes the most helpful; then the head moves by the Newton step that they cause, so that two copies of the same worth
+to the same end are not both taken for their full worth. At the end of a round the head settles at the minimum over all that has joined, and
+the target is read. Rounds grow with the number of copies chosen, so that their number grows with its logarithm, and are taken in fewer
+steps as many copies have been chosen, when each matters less. What is left beyond the predicted optimum is ordered, too: the least harmful
+first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,12 +21,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from augury.arrays import as_numpy
-from augury.copies.growing import GrowingFit, extended
+from augury.copies.growing import GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.ordering import CopyOrdering, shared_weight
-from augury.copies.passes import influences, pull
 from augury.copies.pool import Candidates, CopyPool
-from augury.copies.target import Reading, Target
+from augury.copies.shortlist import Shortlist
 from augury.copies.weighing import heaviest
 from augury.curvature import FittedHead, Points, PointSet
 from augury.errors import InputError
@@ -32,17 +33,19 @@ from augury.head import SoftmaxHead
 from augury.progress import track
 from augury.selection import budget_size
 
-GROWTH = 0.5  # a round takes this part of what has been chosen before,
-FIRST = 0.001  # and at least this part of all copies
-LEAST = 2  # or so many,
-STEPS = 4  # in which a round is taken, with a Newton step of the head after each
-SHORTLIST = 4  # how many times a round's size is looked at in these steps
+GROWTH = 0.7  # a round takes this part of what has been chosen before,
+FIRST = 0.004  # and at least this part of all copies
+LEAST = 4  # or so many,
+STEPS = 4  # in which a round is taken while few copies have been chosen,
+COARSER = 0.02  # half as many from this part of all copies on,
+COARSEST = 0.25  # and at once from this part on
+SORTED = 2  # smaller parts are selected, larger ones come of sorting
 
 
 def choose_copies(
     head: SoftmaxHead,
     train: Points,
-    copies: Candidates,
+    copies: Candidates | Shortlist,
     target: Points | Literal["self", "folds"] | None = None,
     budget: float | int | str | None = None,  # noqa: PYI041  (checked at run time, where 1 is no float)
     *,
@@ -60,7 +63,8 @@ def choose_copies(
         (X, y) or (X, y, sample_weight): what the head was fitted to.
     copies
         The candidates: (points, copies, features), a copy having its point's label; or (X, y, point), a list of copies of any kinds with
-        labels of their own and the index of the training point that each is a copy of.
+        labels of their own and the index of the training point that each is a copy of; or what `augury.copies.shortlist` has kept of a
+        pool that does not fit in memory.
     target
         Whose weighted mean loss is to fall: (X, y) or (X, y, weight), best with copies among its points where the head will meet such
         images (`class_weighted` and `worst_group` make weights). None or `self`: the training points and all their copies, so that no
@@ -74,7 +78,7 @@ def choose_copies(
     growth
         A round takes this part of what has been chosen before; less is finer and costs more.
     steps
-        In how many steps a round is taken; 1: all at once, by their influence alone.
+        In how many steps a round is taken; half as many from 2 % of the copies on, and one from a quarter on. 1: always all at once.
 
     Returns
     -------
@@ -88,129 +92,122 @@ def choose_copies(
 
     Notes
     -----
-    The same input gives the same ordering. With m copies there are about log(500) / log(1 + growth) rounds, each a pass over the pool,
-    `steps` passes over the target, and a Hessian with its factor over what has been chosen: in all less than three cold refits on the
-    fully augmented set. `folds` adds the cost of `augury.copies.leftout` each time the number of chosen copies has doubled. Memory: the
-    pool in float64, once more as it is chosen, and blocks of work.
+    The same input gives the same ordering. With m copies there are about log(250) / log(1 + growth) rounds, 12 with the default, and some
+    30 steps, each four passes in single precision over training points, copies and target, and a factor; the Hessian over what has been
+    chosen is formed anew some five times. In all that takes less than three cold fits of a head to the fully augmented set (measured in
+    `experiments/copies`, with the smallest sets for which it does not). `folds` adds the cost of `augury.copies.leftout` each time the
+    number of chosen copies has doubled. Memory: training points, copies and target once more, in single precision, and blocks of work.
     """
     _check(growth, steps)
-    state = FittedHead.of(head, train, "auto")
-    pool = CopyPool.of(copies, state)
-    size = None if budget is None else budget_size(budget, len(pool))
-    aim = _aim(target, state, pool)
-    given = isinstance(target, tuple)
-    most = heaviest(state, pool, aim if given else None) if weight == "auto" else _checked_weight(weight)
-    race = _Race(state, pool, aim, most, folds=not given and target == "folds")
-    for count in track(race.rounds(growth), "choosing copies"):
-        race.take(count, steps)
-    cause = {"target": "points" if given else target or "self", "C": float(head.C), "growth": growth, "steps": steps}
-    return race.ordering(size, cause)
+    with torch.inference_mode():
+        state = FittedHead.of(head, train, "auto")
+        pool = _pool(copies, state)
+        size = None if budget is None else budget_size(budget, len(pool))
+        aim = _aim(target, state)
+        most = heaviest(state, pool, aim) if weight == "auto" else _checked_weight(weight)
+        race = _Race(state, pool, aim, most, folds=aim is None and target == "folds")
+        for count in track(race.rounds(growth), "choosing copies"):
+            race.take(count, steps)
+        cause = {"target": "points" if aim else target or "self", "C": float(head.C), "growth": growth, "steps": steps}
+        return race.ordering(size, cause)
 
 
 class _Race:
     """What has been chosen so far, and the head that follows from it."""
 
-    def __init__(self, state: FittedHead, pool: CopyPool, target: Target, weight: float, *, folds: bool) -> None:
-        self.state, self.pool, self.target, self.weight, self.folds = state, pool, target, weight, folds
-        self.fit = GrowingFit(state, len(pool))
-        self.open = torch.ones(len(pool), dtype=torch.bool, device=self.fit.V.device)
+    def __init__(self, state: FittedHead, pool: CopyPool, target: PointSet | None, weight: float, *, folds: bool) -> None:
+        self.pool, self.weight, self.folds = pool, weight, folds
+        self.fit = GrowingFit(state, pool, target)
         self.chosen: list[npt.NDArray[np.int64]] = []
         self.worth: list[npt.NDArray[np.float64]] = []
-        self.curve: list[tuple[int, Reading]] = []
-        self.moved: Tensor | None = None
+        self.curve: list[tuple[int, float, float]] = []
         self.renewed: int | None = None
 
     @property
     def size(self) -> int:
         """How many copies have joined."""
-        return self.fit.size - self.fit.originals
+        return sum(len(picked) for picked in self.chosen)
 
-    def heavy(self, size: int) -> float:
-        """What a copy weighs among `size` chosen ones."""
-        return shared_weight(len(self.pool), size, self.weight)
+    def read(self) -> tuple[int, float, float]:
+        """How many copies have joined, and the target's loss and accuracy under the head.
 
-    def read(self) -> Reading:
-        """The target under the current head; left-out scores are computed anew whenever the number of copies has doubled."""
+        Left-out scores are computed anew whenever the number of copies has doubled.
+        """
         if self.folds and (not self.renewed or self.size >= 2 * self.renewed or self.size == len(self.pool)):
-            joined = (~self.open).to(self.fit.V) * self.heavy(self.size)
-            self.moved, self.renewed = left_out(self.fit, self.state.points, self.pool, joined), self.size
-        return self.target.read(self.fit.V, self.moved)
+            self.fit.refresh()
+            self.fit.leave_out(left_out(self.fit, self.pool))
+            self.renewed = self.size
+        return self.size, *self.fit.read()
 
     def rounds(self, growth: float | int) -> Iterator[int]:  # noqa: PYI041  (checked at run time, where 1 is no float)
         """How many copies the next round may take, until none is left."""
-        least = max(LEAST, round(FIRST * len(self.pool)))
+        least = max(LEAST, round(FIRST * (self.pool.whole or len(self.pool))))
         while left := len(self.pool) - self.size:
             yield min(left, max(least, round(growth * self.size)))
 
-    def take(self, count: int, steps: int) -> None:
-        """One round: choose so many copies, or fewer if no others of those listed help any more; let them join, and refit."""
-        reading = self.read()
-        self.curve.append((self.size, reading))
-        s = self.fit.curvature.solve(reading.gradient.reshape(1, -1)).reshape(self.fit.V.shape)
-        worth = influences(self.pool.points, self.fit.V, s, self.fit.basis).masked_fill(~self.open, torch.inf)
-        if steps == 1 or count == int(self.open.sum()) or float(worth.min()) >= 0:
-            picked = torch.argsort(worth, stable=True)[:count]
-            values = worth[picked]
-        else:
-            listed = min(SHORTLIST * count, int(self.open.sum()))
-            picked, values = self._in_steps(torch.topk(worth, listed, largest=False).indices.sort().values, s, count, steps)
-        self.open[picked] = False
-        self.chosen.append(as_numpy(picked))
-        self.worth.append(as_numpy(values))
-        self.fit.add(self.pool.take(picked), self.heavy(self.size + len(picked)))
-        self.fit.refit()
+    def _steps(self, steps: int) -> int:
+        """In how many steps the next round is taken."""
+        share = self.size / (self.pool.whole or len(self.pool))
+        return steps if share < COARSER else max(1, steps // 2) if share < COARSEST else 1
 
-    def _in_steps(
-        self, listed: Int[Tensor, " listed"], s: Float[Tensor, "directions params"], count: int, steps: int
-    ) -> tuple[Int[Tensor, " picked"], Float[Tensor, " picked"]]:
-        """Take up to `count` of the listed candidates in steps, the head moving by a Newton step after each, while they still help."""
-        V, curvature, points = self.fit.V, self.fit.curvature, self.pool.take(listed)
-        taken = torch.zeros_like(listed, dtype=torch.bool)
-        order: list[Tensor] = []
-        values: list[Tensor] = []
-        for number in _shares(count, steps):
-            if order:
-                best = order[-1]
-                block = PointSet(points.features[best], points.labels[best], points.weights[best] * self.heavy(self.size + count))
-                curvature = extended(curvature, self.fit.problem(block), V)
-                V = V - curvature.solve(pull(block, V, self.fit.basis)[1].reshape(1, -1)).reshape(V.shape)
-                s = curvature.solve(self.target.gradient(V, self.moved).reshape(1, -1)).reshape(V.shape)
-            worth = influences(points, V, s, self.fit.basis).masked_fill(taken, torch.inf)
-            best = torch.argsort(worth, stable=True)[:number]
-            if order:
-                best = best[worth[best] < 0]
-            if not len(best):
+    def take(self, count: int, steps: int) -> None:
+        """One round: choose so many copies in steps, or fewer if no others help any more, and let the head settle."""
+        self.curve.append(self.read())
+        left, first = len(self.pool) - self.size, len(self.chosen)
+        for number in _shares(count, self._steps(steps)):
+            worth = self.fit.worth()
+            harmful = len(self.chosen) == first and (count == left or float(worth.min()) >= 0)
+            picked = _lowest(worth, count if harmful else number)
+            if len(self.chosen) > first:
+                picked = picked[worth[picked] < 0]
+            if not len(picked):
                 break
-            taken[best] = True
-            order.append(best)
-            values.append(worth[best])
-        return listed[torch.cat(order)], torch.cat(values)
+            self.chosen.append(as_numpy(picked))
+            self.worth.append(as_numpy(worth[picked].to(torch.float64)))
+            self.fit.join(picked, shared_weight(len(self.pool), self.size, self.weight))
+            if harmful:
+                break
+        self.fit.settle()
 
     def ordering(self, budget: int | None, cause: Mapping[str, object]) -> CopyOrdering:
         """Everything that has been chosen, with the curve up to here."""
         chosen = np.concatenate(self.chosen)
-        budgets, readings = zip(*self.curve, (self.size, self.read()), strict=True)
+        budgets, losses, accuracies = zip(*self.curve, self.read(), strict=True)
         return CopyOrdering(
             candidates=chosen,
             point=self.pool.point[chosen],
             copy=self.pool.copy[chosen],
             influence=np.concatenate(self.worth),
             budgets=np.array(budgets, dtype=np.int64),
-            loss=np.array([reading.loss for reading in readings]),
-            accuracy=np.array([reading.accuracy for reading in readings]),
+            loss=np.array(losses),
+            accuracy=np.array(accuracies),
             weight=self.weight,
             budget=budget,
             cause=cause,
         )
 
 
-def _aim(target: Points | str | None, state: FittedHead, pool: CopyPool) -> Target:
-    """The points whose loss is to fall."""
+def _pool(copies: Candidates | Shortlist, state: FittedHead) -> CopyPool:
+    """The candidates, whichever way they were given."""
+    if not isinstance(copies, Shortlist):
+        return CopyPool.of(copies, state)
+    return replace(CopyPool.of((copies.X, copies.y, copies.point), state), whole=len(copies.influence))
+
+
+def _aim(target: Points | str | None, state: FittedHead) -> PointSet | None:
+    """The points whose loss is to fall; None: the training points and all copies."""
     if isinstance(target, tuple):
-        return Target((state.read(target, "target"),))
+        return state.read(target, "target")
     if target not in (None, "self", "folds"):
         raise InputError(f"target: got {target!r}; expected (X, y), (X, y, weight), None, 'self' or 'folds'")
-    return Target((state.points, pool.points))
+    return None
+
+
+def _lowest(worth: Float[Tensor, " copies"], count: int) -> Int[Tensor, " picked"]:
+    """The candidates of the lowest worth, the lowest first."""
+    if SORTED * count > len(worth):
+        return torch.argsort(worth, stable=True)[:count]
+    return torch.topk(worth, count, largest=False).indices
 
 
 def _shares(count: int, steps: int) -> list[int]:

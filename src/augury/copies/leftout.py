@@ -9,27 +9,25 @@ Pregibon (1981) and Rad and Maleki (2020), for groups. The other points' part in
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from augury.copies.growing import GrowingFit
 from augury.copies.pool import CopyPool
-from augury.curvature import ExactCurvature, PointSet
+from augury.curvature import ExactCurvature
 from augury.errors import InputError
-from augury.softmax import blocks_of, design, project, slopes, spread
+from augury.softmax import blocks_of, spread
 
 
-def left_out(fit: GrowingFit, originals: PointSet, pool: CopyPool, joined: Float[Tensor, " copies"]) -> Float[Tensor, "rows directions"]:
+def left_out(fit: GrowingFit, pool: CopyPool) -> Float[Tensor, "rows directions"]:
     """What leaving out each row's own point and copies adds to the row's scores along the class directions.
 
     Parameters
     ----------
     fit
-        The head with its curvature.
-    originals, pool
-        All training points and all candidates: the rows, in this order.
-    joined
-        (copies,) the weight with which each candidate is in the training set, 0 if it is not.
+        The head with its curvature, and what has joined with its weight.
+    pool
+        The candidates: with the training points before them, the rows.
 
     Raises
     ------
@@ -44,34 +42,23 @@ def left_out(fit: GrowingFit, originals: PointSet, pool: CopyPool, joined: Float
     if not isinstance(curvature, ExactCurvature):
         raise InputError("target: 'folds' needs the factor of the Hessian, and the head has too many parameters; use another target")
     k, p = fit.V.shape
-    moved = fit.V.new_zeros(len(originals.labels) + len(pool), k)
+    moved = fit.V.new_zeros(pool.sources + len(pool), k)
+    inverse: Tensor = torch.linalg.solve_triangular(curvature.factor, torch.eye(k * p).to(moved), upper=False)
     for group in pool.groups():
         for block in blocks_of(len(group), group.shape[1] * k * k * p):
             rows = torch.as_tensor(group[block])
-            members = _gathered(originals, pool, joined, rows)
-            moved[rows] = _moves(fit, curvature, members).reshape(*rows.shape, -1)
+            moved[rows] = _moves(fit, inverse, rows)
     return moved
 
 
-def _gathered(originals: PointSet, pool: CopyPool, joined: Tensor, rows: Tensor) -> tuple[PointSet, int]:
-    """The rows of some points, one point after the other, weighted as in the training set; and how many rows a point has."""
-    first, own = rows[:, 0], rows[:, 1:] - len(originals.labels)
-    sets = [(originals.features, pool.points.features), (originals.labels, pool.points.labels), (originals.weights, joined)]
-    features, labels, weights = (torch.cat([a[first, None], b[own]], dim=1).flatten(0, 1) for a, b in sets)
-    return PointSet(features if originals.shift is None else features - originals.shift, labels, weights), rows.shape[1]
-
-
-def _moves(fit: GrowingFit, curvature: ExactCurvature, gathered: tuple[PointSet, int]) -> Float[Tensor, "rows directions"]:
-    points, g = gathered
-    k, p = fit.V.shape
-    f, z = design(points.features), project(points.features, fit.V)
-    eye = torch.eye(k).to(f)
-    columns = (f[:, None, None, :] * eye[None, :, :, None]).reshape(-1, k * p)
-    whitened = torch.linalg.solve_triangular(curvature.factor, columns.T, upper=False).T.reshape(-1, g * k, k * p)
-    M = whitened @ whitened.transpose(1, 2)
-    S = points.weights[:, None, None] * spread(z, fit.basis)
-    r = (points.weights[:, None] * slopes(z, points.labels, fit.basis)).reshape(-1, g * k, 1)
-    weighted = (S.reshape(-1, g, k, k) @ M.reshape(-1, g, k, g * k)).reshape(-1, g * k, g * k)
-    x = torch.linalg.solve(torch.eye(g * k).to(f) - weighted, r)
-    moves: Float[Tensor, "rows directions"] = (M @ x).reshape(-1, k)
-    return moves
+def _moves(fit: GrowingFit, inverse: Float[Tensor, "size size"], rows: Int[Tensor, "points g"]) -> Float[Tensor, "points g directions"]:
+    """For each row of some points, one point after the other; `inverse`: that of the Hessian's factor."""
+    found, (n, g), (k, p) = fit.at(rows.flatten()), rows.shape, fit.V.shape
+    columns = found.f[:, None, None, :] * torch.eye(k).to(found.f)[None, :, :, None]
+    whitened = (columns.reshape(-1, k * p) @ inverse.T.to(found.f)).reshape(n, g * k, k * p)
+    M = (whitened @ whitened.transpose(1, 2)).to(inverse)
+    S = (found.weights[:, None, None] * spread(found.z, fit.basis.to(found.z))).to(inverse)
+    r = (found.weights[:, None] * found.r).to(inverse).reshape(n, g * k, 1)
+    weighted = (S.reshape(n, g, k, k) @ M.reshape(n, g, k, g * k)).reshape(n, g * k, g * k)
+    moves: Tensor = M @ torch.linalg.solve(torch.eye(g * k).to(M) - weighted, r)
+    return moves.reshape(n, g, k)

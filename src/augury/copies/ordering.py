@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from augury.augmentation import CopiedFeatures, TrainingSet
 from augury.errors import InputError
-from augury.files import read_table, write_table
+from augury.files import read_noun, write_table
 from augury.notebook import show
 from augury.selection import Ordering, budget_size
 
@@ -134,7 +134,10 @@ class CopyOrdering:
     @classmethod
     def load(cls, path: str | Path) -> CopyOrdering:
         """Read what `save` wrote."""
-        frame, record = read_table(path, KIND, COLUMNS)
+        return read_noun(path, KIND, COLUMNS, cls._from_frame)
+
+    @classmethod
+    def _from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> CopyOrdering:
         candidates, point, copy = (frame[name].to_numpy(dtype=np.int64) for name in ("candidate", "point", "copy"))
         curve = record["curve"]
         loss, accuracy = (np.array(curve[name], dtype=np.float64) for name in ("loss", "accuracy"))

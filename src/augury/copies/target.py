@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from augury.arrays import ArrayLike, as_features, as_labels, as_numpy, as_tensor
@@ -16,7 +16,7 @@ from augury.copies.pool import as_groups
 from augury.curvature import PointSet
 from augury.errors import InputError
 from augury.head import SoftmaxHead
-from augury.softmax import blocks_of, collect, contrast, local, point_losses, project, slopes
+from augury.softmax import collect, contrast, local, point_losses, project
 
 WeightedPoints = tuple[ArrayLike, ArrayLike, ArrayLike]
 
@@ -35,41 +35,24 @@ class Target:
 
     sets: tuple[PointSet, ...]
 
-    def read(self, V: Float[Tensor, "directions params"], moved: Float[Tensor, "points directions"] | None = None) -> Reading:
-        """Evaluate at the parameters V; `moved` is added to the scores along the directions (see `augury.copies.leftout`). One pass."""
+    def read(self, V: Float[Tensor, "directions params"]) -> Reading:
+        """Evaluate at the parameters V, in one pass."""
         basis = contrast(len(V) + 1, V)
         loss = accuracy = total = torch.zeros_like(V[0, 0])
         gradient = torch.zeros_like(V)
-        for part, rows in self._parts(V.shape[1]):
-            z = project(part.features, V)
-            found = local(z if moved is None else z + moved[rows], part.labels, basis)
-            loss = loss + part.weights @ found.losses
-            accuracy = accuracy + part.weights @ _right(found.z, part.labels, basis)
-            gradient += collect(part.weights[:, None] * found.r, part.features)
-            total = total + part.weights.sum()
+        for points in self.sets:
+            for part in points.blocks(V.shape[1]):
+                found = local(project(part.features, V), part.labels, basis)
+                loss = loss + part.weights @ found.losses
+                accuracy = accuracy + part.weights @ right(found.z, part.labels, basis)
+                gradient += collect(part.weights[:, None] * found.r, part.features)
+                total = total + part.weights.sum()
         return Reading(float(loss / total), float(accuracy / total), gradient / total)
 
-    def gradient(
-        self, V: Float[Tensor, "directions params"], moved: Float[Tensor, "points directions"] | None = None
-    ) -> Float[Tensor, "directions params"]:
-        """The gradient alone, in less time than `read`."""
-        basis = contrast(len(V) + 1, V)
-        gradient, total = torch.zeros_like(V), torch.zeros_like(V[0, 0])
-        for part, rows in self._parts(V.shape[1]):
-            z = project(part.features, V)
-            gradient += collect(part.weights[:, None] * slopes(z if moved is None else z + moved[rows], part.labels, basis), part.features)
-            total = total + part.weights.sum()
-        return gradient / total
 
-    def _parts(self, width: int) -> Iterator[tuple[PointSet, slice]]:
-        start = 0
-        for points in self.sets:
-            for part in blocks_of(len(points.labels), width):
-                yield points[part], slice(start + part.start, start + min(part.stop, len(points.labels)))
-            start += len(points.labels)
-
-
-def _right(z: Tensor, labels: Tensor, basis: Tensor) -> Float[Tensor, " points"]:
+def right(
+    z: Float[Tensor, "points directions"], labels: Int[Tensor, " points"], basis: Float[Tensor, "classes directions"]
+) -> Float[Tensor, " points"]:
     """1 where the label's score is the highest, else 0."""
     highest = (z @ basis.T).argmax(dim=1) if z.shape[1] > 1 else (z[:, 0] > 0).to(labels)
     return (highest == labels).to(z)

@@ -15,15 +15,14 @@ import torch
 from augury.copies.growing import GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.pool import CopyPool
-from augury.copies.target import Reading, Target
-from augury.curvature import ExactCurvature, FittedHead
+from augury.curvature import ExactCurvature, FittedHead, PointSet
 
 HEAVY = 8.0  # what a copy counts for where weighing pays
 WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which it is asked whether weighing pays
 FALL = 0.02  # share by which the loss must fall further
 
 
-def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
+def heaviest(state: FittedHead, pool: CopyPool, target: PointSet | None) -> float:
     """`HEAVY` if weighing all copies so lowers the target's loss below that of full augmentation, and that is worth something; else 1.
 
     Asked on as many copies as there are training points, drawn with a fixed seed, which stand for all. Without a target the training
@@ -33,17 +32,17 @@ def heaviest(state: FittedHead, pool: CopyPool, target: Target | None) -> float:
         return 1.0
     sample = _sample(pool)
     stands_for = len(pool) / len(sample)
-    fit = GrowingFit(state, len(sample))
-    none = _reading(fit, state, sample, target, 0.0, stands_for)
-    fit.add(sample.take(torch.arange(len(sample))), stands_for)
-    fit.refit()
-    full = _reading(fit, state, sample, target, stands_for, stands_for)
-    if full.accuracy - none.accuracy < WORTHWHILE:
+    fit = GrowingFit(state, sample, target, stands_for)
+    none = _reading(fit, sample, target)
+    fit.join(torch.arange(len(sample)), stands_for)
+    fit.settle()
+    full = _reading(fit, sample, target)
+    if full[1] - none[1] < WORTHWHILE:
         return 1.0
     fit.weigh(HEAVY * stands_for)
-    fit.refit()
-    heavy = _reading(fit, state, sample, target, HEAVY * stands_for, stands_for)
-    return HEAVY if heavy.loss < (1 - FALL) * full.loss else 1.0
+    fit.settle()
+    heavy = _reading(fit, sample, target)
+    return HEAVY if heavy[0] < (1 - FALL) * full[0] else 1.0
 
 
 def _sample(pool: CopyPool) -> CopyPool:
@@ -52,9 +51,10 @@ def _sample(pool: CopyPool) -> CopyPool:
     return CopyPool(points, pool.point[rows], pool.copy[rows], pool.sources)
 
 
-def _reading(fit: GrowingFit, state: FittedHead, pool: CopyPool, target: Target | None, weight: float, stands_for: float) -> Reading:
-    if target is not None:
-        return target.read(fit.V)
-    own = Target((state.points, replace(pool.points, weights=pool.points.weights * stands_for)))
-    joined = fit.V.new_full((len(pool),), weight)
-    return own.read(fit.V, left_out(fit, state.points, pool, joined))
+def _reading(fit: GrowingFit, pool: CopyPool, target: PointSet | None) -> tuple[float, float]:
+    """The target's loss and accuracy."""
+    if target is None:
+        if bool(fit.joined.any()):
+            fit.refresh()
+        fit.leave_out(left_out(fit, pool))
+    return fit.read()

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from augury.augmentation import CopiedFeatures
 from augury.data import Examples
 from augury.errors import InputError
-from augury.evaluation import HeldOut, one_thread
+from augury.evaluation import HeldOut
 from augury.experiment.pipeline import Pipeline
 from augury.experiment.splits import Splits, read_splits
 from augury.experiment.subsampling import Task
 from augury.experiment.subsampling.extractors import network_of, ready_weights
 from augury.head import SoftmaxHead
+from augury.parallel import one_thread
 from augury.scores import Method, Scores, score
 
 Pool = Literal["train", "joint"]

@@ -8,14 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from augury.cells import Cells
-from augury.evaluation import one_thread
 from augury.experiment.copies.drawn import Drawn
 from augury.experiment.copies.measure import baseline, cost, measure
 from augury.experiment.copies.ways import Cell, cells
 from augury.experiment.subsampling import Task
+from augury.parallel import Engine, each, one_thread
 from augury.progress import say, silenced, track
 from augury.report.copies import write_copies_report
 
@@ -41,19 +40,19 @@ class Sweep:
         """What the cells of a task and seed share."""
         return Drawn(task, seed, self.folder / "networks", self.folder / "work")
 
-    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int) -> None:
+    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int | Engine) -> None:
         """Measure what is not stored yet, seed by seed, and pack the tasks after each."""
         for seed in sorted({cell.seed for cell in wanted}):
             self._measure_seed(seed, tasks, [cell for cell in wanted if cell.seed == seed], jobs)
 
-    def _measure_seed(self, seed: int, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int) -> None:
+    def _measure_seed(self, seed: int, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int | Engine) -> None:
         everything = [(work, task, cell) for task in tasks for cell in wanted for work in self._of_cell(cell)]
         missing = [(work, task, cell) for work, task, cell in everything if cell.name not in self.table(work).names(task.group)]
         say(f"seed {seed}: {len(everything) - len(missing)} of {len(everything)} cells done before, {len(missing)} to measure")
         for task in dict.fromkeys(task for _, task, _ in missing):
             self._prepare(task, seed)
-        work = (delayed(_WORK[name])(self.folder, task, cell) for name, task, cell in missing)
-        for _ in track(Parallel(n_jobs=jobs, return_as="generator_unordered")(work), f"measuring seed {seed}", total=len(missing)):
+        calls = ((name, self.folder, task, cell) for name, task, cell in missing)
+        for _ in track(each(_worked, calls, Engine.of(jobs), ordered=False), f"measuring seed {seed}", total=len(missing)):
             pass
         for task in tasks:
             for name in ("baselines", "curves", "choices", "costs"):
@@ -88,7 +87,7 @@ def _shared(folder: Path, task: Task, seed: int) -> Drawn:
 
 def _measured(folder: Path, task: Task, cell: Cell) -> None:
     sweep = Sweep(folder)
-    with one_thread(), silenced():
+    with silenced():
         found = measure(_shared(folder, task, cell.seed), cell, sweep.weight(task, cell.seed))
     if cell.chooses:
         sweep.table("choices").write(task.group, cell.name, found.choices)
@@ -96,15 +95,19 @@ def _measured(folder: Path, task: Task, cell: Cell) -> None:
 
 
 def _timed(folder: Path, task: Task, cell: Cell) -> None:
-    with one_thread(), silenced():
+    with silenced():
         found = cost(_shared(folder, task, cell.seed), cell)
     Sweep(folder).table("costs").write(task.group, cell.name, found)
+
+
+def _worked(name: str, folder: Path, task: Task, cell: Cell) -> None:
+    _WORK[name](folder, task, cell)
 
 
 _WORK = {"curves": _measured, "costs": _timed}
 
 
-def reproduce_copies(tasks: Iterable[Task], *, out: str | Path, seeds: int, jobs: int = 1) -> Path:
+def reproduce_copies(tasks: Iterable[Task], *, out: str | Path, seeds: int, jobs: int | Engine = 1) -> Path:
     """Measure every way to choose on the tasks, and write tables and figures; what `augury reproduce copies` does.
 
     Parameters
@@ -116,7 +119,7 @@ def reproduce_copies(tasks: Iterable[Task], *, out: str | Path, seeds: int, jobs
     seeds
         Draws of points, network and policies. Seed 0 is paper 2's: the first points.
     jobs
-        Processes, each with one thread; no result but the time depends on their number.
+        Processes, each with one thread, or an engine whose workers share the folder; no result but the time depends on it.
 
     Returns
     -------
