@@ -178,7 +178,7 @@ def test_examples_check_shape_and_type_themselves() -> None:
     [
         ({"images": GREY}, "no array called 'labels', only images"),
         ({"x_train": GREY, "y_train": LABELS}, "no array called 'images', only x_train, y_train"),
-        ({"images": GREY, "labels": np.array([object()] * 6)}, "allow_pickle=False"),
+        ({"images": GREY, "labels": np.array([object()] * 6)}, "labels.npy holds Python objects, which only a pickle can"),
         ({"images": np.uint8(3), "labels": LABELS}, "images: shape ()"),
         ({"images": GREY[:0], "labels": []}, "empty"),
         ({"images": GREY, "labels": [1] * 6}, "single class"),

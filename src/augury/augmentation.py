@@ -20,6 +20,8 @@ from augury.files import write_atomic, write_table
 from augury.progress import track
 from augury.transforms import as_transform
 
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+
 
 class TrainingSet(NamedTuple):
     """What a head is fitted to: float64 features, labels, weights."""
@@ -168,4 +170,6 @@ def _short(origin: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text)[:100].strip("._-") or "_"
+    """Letters, digits and `._+-` alone, not at the ends; a name that some systems keep for a device gets a `_`."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", text)[:100].strip("._-") or "_"
+    return f"_{name}" if name.split(".")[0].upper() in DEVICES else name

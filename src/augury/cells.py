@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from augury.files import read_table, remove_partial, write_table
+from augury.errors import InputError
+from augury.files import read_noun, remove_partial, write_table
 
 NAME = "cell"
 
@@ -73,4 +74,10 @@ class Cells:
         return self._table(path) if path.exists() else None
 
     def _table(self, path: Path) -> pd.DataFrame:
-        return read_table(path, self.kind, (NAME,))[0]
+        return read_noun(path, self.kind, (NAME,), _named)
+
+
+def _named(frame: pd.DataFrame, _: object) -> pd.DataFrame:
+    if not all(isinstance(name, str) for name in frame[NAME]):
+        raise InputError(f"{NAME}: expected the names of cells")
+    return frame

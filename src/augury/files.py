@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from augury.errors import InputError
 
 METADATA_KEY = b"augury"
 PARTIAL = ".augury.part"  # ends the names of temporary files: so distinct that no one else's file has it
+MOST_ROWS = 100  # a byte of a table's file: an honest one has fewer by far, since rows differ
+
+Noun = TypeVar("Noun")
 
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path:
@@ -33,9 +36,11 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path
     Raises
     ------
     InputError
-        If the place cannot be written to: no right to, a folder, no room left.
+        If the place cannot be written to: no right to, a folder, no room left, no possible name.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r}: no file can have a name with a zero byte; choose another")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{PARTIAL}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +54,7 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path
             temporary.unlink()
         if isinstance(error, OSError):
             raise InputError(
-                f"{path}: cannot be written ({_reason(error)}); choose another place, or see to its rights and room"
+                f"{path}: cannot be written ({first_line(error)}); choose another place, or see to its rights and room"
             ) from error
         raise
     return path
@@ -61,9 +66,9 @@ def remove_partial(folder: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> str:
-    """Why an operation failed, in the system's words, on one line."""
-    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+def first_line(error: BaseException) -> str:
+    """Why an operation failed, in the system's words, on one line; the kind of error where it has none."""
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -83,9 +88,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({_reason(error)})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}); delete it and run the step again that made it") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or nested without end
+        raise InputError(f"{path}: not a JSON file ({first_line(error)}); delete it and run the step again that made it") from None
     if not isinstance(record, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(record).__name__}")
     return record
@@ -102,21 +107,49 @@ def read_table(path: str | Path, kind: str, columns: Sequence[str]) -> tuple[pd.
     """Read a table of `columns` that `write_table` wrote and whose metadata names the noun `kind`; anything else is an `InputError`."""
     try:
         with Path(path).open("rb") as stream:
-            table = pq.ParquetFile(stream, page_checksum_verification=True).read()
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            check_rows(file, path)
+            table = file.read()
             metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the {kind} that an earlier step wrote") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({_reason(error)}); expected the {kind} that an earlier step wrote"
+            f"{path}: not a readable Parquet file ({first_line(error)}); expected the {kind} that an earlier step wrote"
         ) from None
-    found = metadata.get("kind", "a table without Augury's record")
+    found = (metadata.get("kind") if isinstance(metadata, dict) else None) or "a table without Augury's record"
     if found != kind:
         raise InputError(f"{path}: expected {kind}, found {found}; give the file that the step before this one wrote")
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise InputError(f"{path}: the {kind} lack the column {missing[0]!r}; give the file as the step before this one wrote it")
-    return table.to_pandas(), metadata
+    try:
+        return table.to_pandas(), metadata
+    except Exception as error:  # noqa: BLE001  (pandas' own record in a damaged table raises nearly any kind)
+        raise _damaged(path, kind, error) from None
+
+
+def read_noun(path: str | Path, kind: str, columns: Sequence[str], make: Callable[[pd.DataFrame, dict[str, Any]], Noun]) -> Noun:
+    """What `make` builds from the table and the record that `read_table` reads: junk in either is an `InputError` that names the file."""
+    frame, record = read_table(path, kind, columns)
+    try:
+        return make(frame, record)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # noqa: BLE001  (junk leads to nearly any kind)
+        raise _damaged(path, kind, error) from None
+
+
+def check_rows(file: pq.ParquetFile, path: str | Path) -> None:
+    """Refuse a Parquet file that announces more rows than an honest one of its size holds, before memory is taken for them."""
+    rows, size = file.metadata.num_rows, Path(path).stat().st_size
+    if rows > MOST_ROWS * size:
+        raise InputError(f"{path}: announces {rows} rows in {size} bytes, which no honest table does; do not use this file")
+
+
+def _damaged(path: str | Path, kind: str, error: Exception) -> InputError:
+    what = f"{type(error).__name__}: {first_line(error)}"
+    return InputError(f"{path}: the {kind} are damaged ({what}); run the step again that made them")
 
 
 def digest(*parts: object) -> str:

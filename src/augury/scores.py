@@ -30,7 +30,7 @@ from torch import Tensor
 from augury.arrays import ArrayLike, as_features, as_labels, as_numpy, encode
 from augury.curvature import Points
 from augury.errors import InputError
-from augury.files import read_table, write_table
+from augury.files import read_noun, write_table
 from augury.head import SoftmaxHead
 from augury.influence import influence, self_influence
 from augury.notebook import show
@@ -123,17 +123,17 @@ class Scores:
     @classmethod
     def load(cls, path: str | Path) -> Scores:
         """Read what `save` wrote."""
-        return cls.from_frame(*read_table(path, "scores", COLUMNS))
+        return read_noun(path, "scores", COLUMNS, cls.from_frame)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> Scores:
         """The scores whose `to_frame()` and `record()` these are."""
-        classes = tuple(record["classes"])
-        labels = pd.Index(classes).get_indexer(frame["label"]).astype(np.int64)
+        classes = tuple(map(str, record["classes"]))
+        labels = pd.Index(classes).get_indexer(pd.Index(frame["label"])).astype(np.int64)
         columns = (frame[name].to_numpy(dtype=np.float64) for name in ("score", "loss", "probability"))
         values, losses, probabilities = columns
         origin = frame["origin"].to_numpy(dtype=str)
-        return cls(values, labels, losses, probabilities, record["method"], classes, origin, record["cause"])
+        return cls(values, labels, losses, probabilities, str(record["method"]), classes, origin, dict(record["cause"]))
 
 
 def score(

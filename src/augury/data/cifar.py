@@ -1,19 +1,20 @@
-"""CIFAR-10's python batches, read by an unpickler that can build arrays and nothing else."""
+"""CIFAR-10's python batches, which are pickles: read by `augury.data.batches`, which can build arrays of bytes and little else."""
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from augury.data.batches import unpickled
 from augury.errors import InputError
+from augury.files import first_line
 
 FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 SIDE = 32
+HIGHEST = 2**31  # no label is above; a pickle may hold whole numbers of any length
 
 
 def read_cifar10(folder: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
@@ -29,9 +30,13 @@ def _read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64
     pixels, labels = record.get("data"), record.get("labels")
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3 * SIDE**2):
         raise InputError(f"{path}: expected `data`, bytes in the shape (points, {3 * SIDE**2}); fetch the data set again")
-    if not (isinstance(labels, list) and len(labels) == len(pixels) and all(isinstance(label, int) for label in labels)):
+    if not (isinstance(labels, list) and len(labels) == len(pixels) and all(map(_is_label, labels))):
         raise InputError(f"{path}: expected `labels`, a list of {len(pixels)} whole numbers; fetch the data set again")
     return pixels.reshape(-1, 3, SIDE, SIDE), np.array(labels, dtype=np.int64)
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= HIGHEST
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
@@ -43,14 +48,15 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def _unpickle(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            record = _ArrayUnpickler(stream, path).load()
-    except InputError:
-        raise
+        record = unpickled(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; fetch the data set again") from None
+    except KeyError:
+        raise InputError(f"{path}: damaged (an instruction that no batch needs); fetch the data set again") from None
     except Exception as error:  # noqa: BLE001  (a damaged pickle can raise nearly any kind)
-        raise InputError(f"{path}: damaged ({error}); fetch the data set again") from None
+        raise InputError(f"{path}: damaged ({first_line(error)}); fetch the data set again") from None
     if not isinstance(record, dict):
         raise InputError(f"{path}: expected a dictionary, got {type(record).__name__}; fetch the data set again")
     return {_text(key): value for key, value in record.items()}
@@ -58,37 +64,3 @@ def _unpickle(path: Path) -> dict[str, Any]:
 
 def _text(name: object) -> str:
     return name.decode("latin-1") if isinstance(name, bytes) else str(name)
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """How Python 2's pickles, and Python 3's in their format, write bytes; any other codec is refused."""
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in the encoding {encoding!r}")
-    return text.encode("latin-1")
-
-
-_REBUILD = np.empty(0).__reduce__()[0]  # the function that numpy itself pickles arrays with
-
-# The names that batches ask for, mapped to objects here, so that nothing is imported on a file's word, numpy's old module paths included.
-_PERMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _REBUILD,
-    ("numpy._core.multiarray", "_reconstruct"): _REBUILD,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _encode_latin1,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds what a batch consists of (containers, numbers, strings and arrays of numbers); every other global is an `InputError`."""
-
-    def __init__(self, stream: io.BufferedReader, path: Path) -> None:
-        super().__init__(stream, encoding="latin1")
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in _PERMITTED:
-            raise InputError(
-                f"{self._path}: asks for {module}.{name}, which no CIFAR-10 batch needs and which could run code; delete this file"
-            )
-        return _PERMITTED[module, name]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from augury.data.binary import expect_end, open_binary, read_exactly
+from augury.data.binary import open_binary
 
 PREFIX = {"train": "train", "test": "t10k"}
 UNSIGNED_BYTE = 0x08  # IDX's code of the values' type
@@ -21,12 +22,11 @@ def read_mnist(folder: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 
 def _read_idx(folder: Path, name: str, axes: int) -> npt.NDArray[np.uint8]:
-    with open_binary(folder, name) as stream:
-        magic = read_exactly(stream, 4)
+    with open_binary(folder, name) as file:
+        magic = file.read(4)
         if magic != bytes([0, 0, UNSIGNED_BYTE, axes]):
             raise OSError(f"it begins with {magic.hex()}, which is not the IDX format's mark of {axes} axes of bytes")
-        shape = [int(length) for length in np.frombuffer(read_exactly(stream, 4 * axes), dtype=">u4")]
-        count = int(np.prod(shape, dtype=object))
-        values = bytearray(read_exactly(stream, count))  # an array over a bytearray can be written to, as torch wants
-        expect_end(stream)
-    return np.frombuffer(values, dtype=np.uint8).reshape(shape)
+        shape = [int(length) for length in np.frombuffer(file.read(4 * axes), dtype=">u4")]
+        values = file.read(math.prod(shape))
+        file.expect_end()
+        return np.frombuffer(values, dtype=np.uint8).reshape(shape)

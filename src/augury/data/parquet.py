@@ -12,6 +12,7 @@ from augury.data.examples import Examples
 from augury.data.splits import ordered, split_in
 from augury.data.tables import Columns, column_names, columns, to_examples
 from augury.errors import InputError
+from augury.files import check_rows, first_line
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def _columns(files: list[Path]) -> Columns:
 def _read(file: Path) -> pa.Table:
     try:
         with pq.ParquetFile(file, memory_map=True) as opened:
+            check_rows(opened, file)
             return opened.read(columns=column_names(opened.schema_arrow, file))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]}); fetch or write it again") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+        raise InputError(f"{file}: not a readable Parquet file ({first_line(error)}); fetch or write it again") from None

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from augury.data.examples import Images
 from augury.errors import InputError
+from augury.files import first_line
 from augury.progress import say, track
 
 Squares = UInt8[np.ndarray, "points channels {size} {size}"] | Float32[np.ndarray, "points channels {size} {size}"]
@@ -124,12 +125,16 @@ def _opened(picture: Picture) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise InputError(f"{picture.name}: hundreds of millions of pixels; {SMALLER}") from None
     except Exception as error:  # noqa: BLE001  (a broken file makes Pillow's decoders raise nearly any kind)
-        raise InputError(f"{picture.name}: not a readable image ({error}); mend or delete it") from None
+        raise InputError(f"{picture.name}: not a readable image ({first_line(error)}); mend or delete it") from None
 
 
 def _stream(content: Path | bytes | pa.Buffer) -> io.BytesIO | io.BufferedReader:
     """A stream even of a file: given a path, Pillow maps some TIFF files into memory, and then mixes up those that lie on their side."""
-    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+    if not isinstance(content, Path):
+        return io.BytesIO(content)
+    if content.exists() and not content.is_file():
+        raise OSError("a folder or a device, not a file")  # a table may name any path, and reading some of them never ends
+    return content.open("rb")
 
 
 def _refuse_large(picture: Picture, pixels: int) -> None:

@@ -18,6 +18,7 @@ from augury.data.arrays import encode, from_arrays, label_values
 from augury.data.examples import Examples
 from augury.data.pictures import Picture, read_pictures
 from augury.errors import InputError
+from augury.files import first_line
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels")
@@ -42,9 +43,13 @@ def columns(table: pa.Table, source: object) -> Columns:
     image, label = column_names(table.schema, source)
     if table.num_rows == 0:
         raise InputError(f"{source}: the set is empty; expected at least one row")
-    feature = datasets.Features.from_arrow_schema(table.schema)[label]
-    classes = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    return Columns(_plain(table[image]), _plain(table[label]), classes)
+    try:
+        table.select([image, label]).validate(full=True)  # offsets that lead out of a damaged file would end the process
+        feature = datasets.Features.from_arrow_schema(table.schema)[label]
+        parts = _plain(table[image]), _plain(table[label])
+    except Exception as error:  # noqa: BLE001  (a damaged schema raises nearly any kind)
+        raise InputError(f"{source}: damaged ({first_line(error)}); fetch or write it again") from None
+    return Columns(*parts, tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None)
 
 
 def to_examples(splits: Mapping[str, Columns], split: str, size: int | None, source: Path) -> Examples:

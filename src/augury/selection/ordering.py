@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from augury.errors import InputError
-from augury.files import read_table, write_table
+from augury.files import read_noun, write_table
 from augury.notebook import show
 from augury.scores import COLUMNS, Scores
 
@@ -47,8 +47,9 @@ class Ordering:
     def __post_init__(self) -> None:
         if not np.array_equal(np.sort(self.indices), np.arange(len(self.scores))):
             raise InputError(f"indices: expected each of the {len(self.scores)} candidates once, from 0; was a row of the file taken out?")
-        if self.budget is not None:
-            budget_size(self.budget, len(self))
+        if self.budget is not None and budget_size(self.budget, len(self)) != self.budget:
+            raise InputError(f"budget: got {self.budget!r}; expected how many candidates are taken: within(...) takes shares, too")
+        checked_seed(self.seed)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -81,9 +82,12 @@ class Ordering:
     @classmethod
     def load(cls, path: str | Path) -> Ordering:
         """Read what `save` wrote."""
-        frame, record = read_table(path, "selection", ("rank", *COLUMNS, "selected"))
+        return read_noun(path, "selection", ("rank", *COLUMNS, "selected"), cls._from_frame)
+
+    @classmethod
+    def _from_frame(cls, frame: pd.DataFrame, record: Mapping[str, Any]) -> Ordering:
         scores = Scores.from_frame(frame.sort_values("index", ignore_index=True), record["scores"])
-        return cls(frame["index"].to_numpy(), scores, **record["policy"])
+        return cls(frame["index"].to_numpy(dtype=np.int64), scores, **record["policy"])
 
 
 def budget_size(budget: float | int | str, candidates: int) -> int:  # noqa: PYI041  (checked at run time, where 1 is no float)

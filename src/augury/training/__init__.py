@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from augury.training.augment import Augment, Learner, Moment
 from augury.training.config import TrainingConfig
+from augury.training.crew import Crew, joined, shared_features
 from augury.training.loop import TrainingReport, train
 
-__all__ = ["Augment", "Learner", "Moment", "TrainingConfig", "TrainingReport", "train"]
+__all__ = ["Augment", "Crew", "Learner", "Moment", "TrainingConfig", "TrainingReport", "joined", "shared_features", "train"]

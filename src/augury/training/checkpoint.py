@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from augury.errors import InputError
-from augury.files import write_atomic
+from augury.files import first_line, write_atomic
 from augury.networks import read_weights
 
 METADATA_KEY = "augury"
@@ -62,13 +62,26 @@ def resume(path: Path, cause: str, players: Sequence[Player]) -> list[float]:
     if not path.exists():
         return []
     tensors, metadata = read_weights(path)
-    record = json.loads(metadata.get(METADATA_KEY, "{}"))
-    if record.get("kind") != "checkpoint" or record["cause"] != cause:
+    losses = _losses(metadata, cause, path)
+    try:
+        for place, player in enumerate(players):
+            prefix = f"{place}."
+            player.load({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+    except (KeyError, ValueError, RuntimeError) as error:  # names or shapes of another network or optimizer
+        raise InputError(f"checkpoint: {path} is damaged ({first_line(error)}); delete it") from None
+    return losses
+
+
+def _losses(metadata: Mapping[str, str], cause: str, path: Path) -> list[float]:
+    """The losses that a checkpoint of this cause tells of."""
+    try:
+        record = json.loads(metadata.get(METADATA_KEY, "{}"))
+        own = record["kind"] == "checkpoint" and record["cause"] == cause
+        losses = [float(loss) for loss in record["losses"]] if own else []
+    except (KeyError, TypeError, ValueError, RecursionError):  # whatever a record of something else leads to
+        own, losses = False, []
+    if not own:
         raise InputError(
             f"checkpoint: {path} is of a training with another configuration, data or initial network; delete it, or give another path"
         )
-    for place, player in enumerate(players):
-        prefix = f"{place}."
-        player.load({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
-    losses: list[float] = record["losses"]
     return losses

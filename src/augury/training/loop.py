@@ -27,6 +27,7 @@ from augury.progress import track
 from augury.training.augment import Augment, Learner, Moment
 from augury.training.checkpoint import Player, resume, save
 from augury.training.config import TrainingConfig
+from augury.training.crew import Crew
 
 ORDER, DROPOUT, AUGMENT = 0, 1, 2  # independent streams of one seed
 
@@ -70,6 +71,9 @@ def train(
     The network's modes and device are afterwards as before, its gradients cleared; torch's global generators are untouched. The same
     network, data and configuration give the same bits on the same machine.
 
+    Several processes that `augury.training.joined` has brought together fit one network: see `augury.training.crew`. Each calls this with
+    the same arguments and ends with the same network, that of one process but for rounding.
+
     Parameters
     ----------
     network
@@ -100,15 +104,17 @@ def train(
     relative = _relative_weights(weights, images, labels)
     cause = "" if checkpoint is None else digest(config, content_key(Model(network, ""), images, labels, relative), *_cause(augment))
     place = resolve_device(device)
-    with _placed(network, place, config), exact(place):
-        fit = _Fit(network, _optimizer(network, config), images, labels, relative, augment, config, place)
+    crew = Crew.here()
+    with _placed(network, place, config), exact(place), crew.as_one(network):
+        fit = _Fit(network, _optimizer(network, config), images, labels, relative, augment, config, place, crew)
         losses = [] if checkpoint is None else resume(Path(checkpoint), cause, fit.players)
+        crew.wait()  # until all have read it, the first process writes no other
         resumed = len(losses)
         ticks = cast("Generator[int]", track(range(resumed * fit.per_epoch, config.epochs * fit.per_epoch), what))
         with contextlib.closing(ticks) as steps:  # so that the bar ends where an error ends the training
             for epoch in range(resumed, config.epochs):
                 losses.append(_epoch(fit, epoch, steps))
-                if checkpoint is not None:
+                if checkpoint is not None and crew.rank == 0:
                     save(Path(checkpoint), cause, fit.players, losses)
         fit.optimizer.zero_grad()
         scores = features(Model(network, ""), images, device=place, what=f"{what}: accuracy")
@@ -125,6 +131,7 @@ class _Fit:
     augment: Augment | None
     config: TrainingConfig
     device: torch.device
+    crew: Crew
 
     @property
     def per_epoch(self) -> int:
@@ -165,18 +172,20 @@ def _epoch(fit: _Fit, epoch: int, steps: Iterator[int]) -> float:
 
 def _step(fit: _Fit, chosen: npt.NDArray[np.int64], step: int) -> Float[Tensor, ""]:
     """One step on the chosen examples, and the sum of their weighted losses before it (left on the device, which need not wait for it)."""
-    batch = fit.batch(chosen, step)
+    own = fit.crew.share(len(chosen))
+    batch = fit.batch(chosen, step)[own]
     with torch.autocast(fit.device.type, torch.bfloat16, enabled=fit.config.precision == "bfloat16"):
         scores = forward(fit.network, batch)
-    _check_scores(scores, fit.labels[chosen])
-    labels, weights = (torch.tensor(values[chosen], device=fit.device) for values in (fit.labels, fit.weights))
-    loss = (functional.cross_entropy(scores.float(), labels, reduction="none") * weights).mean()
+    _check_scores(scores, fit.labels[chosen[own]])
+    labels, weights = (torch.tensor(values[chosen[own]], device=fit.device) for values in (fit.labels, fit.weights))
+    loss = fit.crew.mean(functional.cross_entropy(scores.float(), labels, reduction="none") * weights, len(chosen))
     for group in fit.optimizer.param_groups:
         group["lr"] = fit.config.rate(step, fit.config.epochs * fit.per_epoch)
     fit.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+    fit.crew.sum_gradients(fit.network)
     fit.optimizer.step()
-    return loss.detach() * len(chosen)
+    return fit.crew.summed(loss.detach() * len(chosen))
 
 
 def _optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
