@@ -31,7 +31,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def of(shapes: list[tuple[float, float]], **settings: Any) -> TauDistribution:  # noqa: ANN401  (any of its settings)
     """The distribution with these parameters a and b, one pair a component."""
-    found = TauDistribution(1, 8, 8, tau_size=len(shapes), **settings).double()
+    found = TauDistribution(1, 8, 8, tau_size=len(shapes), widths=True, **settings).double()
     with torch.no_grad():
         found.shared.copy_(STEEPEST * torch.atanh(torch.tensor(shapes, dtype=F64).T.log() / STEEPEST))
         found.shared -= STEEPEST * torch.atanh(found.first.log() / STEEPEST)
@@ -71,7 +71,7 @@ def test_draws_follow_the_beta_distribution(place: int) -> None:
 
 
 def test_the_steepest_distribution_draws_ends_never_the_middle() -> None:
-    ends = TauDistribution(1, 8, 8, tau_size=2)
+    ends = TauDistribution(1, 8, 8, tau_size=2, widths=True)
     with torch.no_grad():
         ends.shared.fill_(-100.0)
     drawn = ends.sample(pictures(20_000), generator())

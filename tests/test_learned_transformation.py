@@ -31,7 +31,9 @@ from augury.learned import (
 from augury.learned.bounded import spline
 from augury.transforms import Rotate
 
-NOTHING: dict[str, Any] = dict.fromkeys(("rotation", "scale", "shear", "shift", "flow", "brightness", "contrast", "saturation", "hue"), 0)
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ("rotation", "scale", "shear", "shift", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0
+)
 
 Make = Callable[[int, int, int], WarpingTransformation]
 MAKERS: dict[str, Make] = {
@@ -324,8 +326,8 @@ def test_colours_change_in_the_order_that_is_documented() -> None:
 
 
 def test_changes_with_a_bound_of_zero_take_no_part_of_tau() -> None:
-    assert BoundedTransformation(1, 8, 8).tau_size == 5 + 2 * 25 + 2
-    assert BoundedTransformation(3, 8, 8, shear=0, control=4).tau_size == 4 + 2 * 16 + 4
+    assert BoundedTransformation(1, 8, 8).tau_size == 5 + 2 * 25 + 2 + 4
+    assert BoundedTransformation(3, 8, 8, shear=0, control=4).tau_size == 4 + 2 * 16 + 4 + 4
 
 
 MODULES: dict[str, Callable[[], Any]] = {

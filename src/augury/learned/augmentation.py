@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,12 +173,19 @@ class LearnedAugmentation(nn.Module):
         InputError
             If the file is missing or damaged, or holds anything else.
         """
-        _, metadata = read_weights(path)
+        tensors, metadata = read_weights(path)
         try:
-            found = cls._made_again(json.loads(metadata[METADATA_KEY]), path)
+            found = cls._made_again(json.loads(metadata[METADATA_KEY]), path, tensors)
         except InputError:
             raise
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):  # whatever a record of something else leads to
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            ValueError,
+            RuntimeError,
+        ):  # whatever a record of something else leads to
             raise InputError(
                 f"{path}: expected a saved LearnedAugmentation; give the file that its method save, or `augury learn`, wrote"
             ) from None
@@ -185,11 +193,11 @@ class LearnedAugmentation(nn.Module):
         return found
 
     @classmethod
-    def _made_again(cls, record: dict[str, Any], path: str | Path) -> LearnedAugmentation:
+    def _made_again(cls, record: dict[str, Any], path: str | Path, tensors: Mapping[str, Tensor]) -> LearnedAugmentation:
         """What a file's record tells of, with its first weights; almost any error if it is the record of something else."""
         if record["kind"] != cls.__name__:
             raise ValueError
-        transformation, network = (made_again(record["parts"][name], path) for name in ("transformation", "network"))
+        transformation, network = (made_again(record["parts"][name], path, tensors) for name in ("transformation", "network"))
         if not (isinstance(transformation, WarpingTransformation) and isinstance(network, TauDistribution | AugmentationNetwork)):
             raise TypeError
         return cls(transformation, network, share=record["share"], record=record["record"])

@@ -15,10 +15,12 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from augury.errors import InputError
+from augury.learned.surroundings import focused, lit, thickened
 from augury.learned.transformation import Fields, WarpingTransformation, places
 from augury.transforms.border import Real
 
 DEGREE = 3  # of the flow's splines
+FOCUS = 16  # so many deviations of the blur make the shorter side
 GREY = (0.299, 0.587, 0.114)  # a colour's brightness (Rec. 601)
 WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augmentation room beyond the usual ones, which are the defaults
     {
@@ -31,13 +33,18 @@ WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augm
         "contrast": 0.6,
         "saturation": 0.8,
         "hue": 30,
+        "blur": 1,
+        "stroke": 1,
+        "light": 0.8,
     }
 )
-LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 180}
+LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "hue": 180} | dict.fromkeys(
+    ("brightness", "contrast", "saturation", "blur", "stroke", "light"), 1
+)
 
 
 class BoundedTransformation(WarpingTransformation):
-    """Scales, shears, turns, shifts and bends, then changes contrast and brightness, and for RGB images saturation and hue.
+    """Scales, shears, turns, shifts and bends; then changes strokes, focus, light, contrast and brightness, of RGB images also colours.
 
     Each component of tau drives one of them, and reaches its bound at -1 and 1; tau = 0 is exactly the identity. A bound of 0 leaves
     the change out, and its components of tau with it; `names` tells which there are.
@@ -67,6 +74,14 @@ class BoundedTransformation(WarpingTransformation):
         For RGB images: the share by which distances from the same brightness in grey grow.
     hue
         For RGB images: a turn around the grey axis, in degrees.
+    blur
+        The share by which a pixel moves towards the mean of its surroundings, a Gaussian of a 16th of the shorter side; a negative tau
+        sharpens.
+    stroke
+        The share by which a pixel moves towards the lightest of the 3 x 3 around it, so that light strokes grow thicker; a negative tau
+        thins them.
+    light
+        The share by which one side is lighter than the middle, and the other darker; it has a component across and one down.
     border, fill, clamp
         As for every `WarpingTransformation`.
     """
@@ -87,12 +102,16 @@ class BoundedTransformation(WarpingTransformation):
         contrast: Real = 0.3,
         saturation: Real = 0.5,
         hue: Real = 15,
+        blur: Real = 0.5,
+        stroke: Real = 0.5,
+        light: Real = 0.3,
         border: str = "edge",
         fill: Real = 0.0,
         clamp: bool = True,
     ) -> None:
         bounds: dict[str, Real] = {"rotation": rotation, "scale": scale, "shear": shear, "shift": shift, "flow": flow}
         bounds |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+        bounds |= {"blur": blur, "stroke": stroke, "light": light}
         _check(bounds, control)
         names = _names(bounds, control, channels)
         settings: dict[str, Any] = bounds | {"control": control}
@@ -142,6 +161,18 @@ class BoundedTransformation(WarpingTransformation):
         if not any(name in values for name in ("brightness", "contrast", "saturation", "hue")):
             return Fields(flow, None, None)
         return Fields(flow, *self._colour(tau))
+
+    def touched(
+        self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
+    ) -> Float[Tensor, "points channels height width"]:
+        """The moved images with other strokes, in other focus and another light."""
+        if self.bounds["stroke"] > 0:
+            images = thickened(images, self._value(tau, "stroke") * self.bounds["stroke"])
+        if self.bounds["blur"] > 0:
+            images = focused(images, self._value(tau, "blur") * self.bounds["blur"], min(self.height, self.width) / FOCUS)
+        if self.bounds["light"] > 0:
+            images = lit(images, *(self._value(tau, f"light_{axis}") * self.bounds["light"] for axis in "xy"))
+        return images
 
     def _value(self, tau: Tensor, name: str) -> Tensor:
         """The component of that name, between minus and plus 1; zero where it is left out."""
@@ -215,7 +246,7 @@ def _turn(angle: Tensor) -> Tensor:
 
 def _names(bounds: dict[str, Real], control: int, channels: int) -> tuple[str, ...]:
     components = {name: [name] for name in bounds}
-    components["shift"] = ["shift_x", "shift_y"]
+    components |= {name: [f"{name}_x", f"{name}_y"] for name in ("shift", "light")}
     components["flow"] = [f"flow_{axis}_{row}_{column}" for axis in "xy" for row in range(control) for column in range(control)]
     if channels != 3:
         components["saturation"] = components["hue"] = []

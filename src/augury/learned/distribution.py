@@ -34,6 +34,9 @@ class TauDistribution(nn.Module):
     concentration
         Both parameters at the beginning, for all components or one by one: 1 is uniform, and variance 1 / (2 concentration + 1). A
         transformation may so have wide bounds that are hardly touched unless something is learned; see `BoundedTransformation.within`.
+    widths
+        Whether it is also learned how widely each change varies; otherwise only how far to which side, the two parameters moving by
+        opposite factors. Where draws are compared by influence, milder ones look better, and widths would only shrink.
     conditional
         Whether the distributions depend on the image, through the paper's convolutions; otherwise all images share them.
     seed
@@ -48,6 +51,7 @@ class TauDistribution(nn.Module):
         *,
         tau_size: int,
         concentration: Real | Sequence[Real] = 1.0,
+        widths: bool = False,
         conditional: bool = False,
         seed: int = 0,
     ) -> None:
@@ -61,23 +65,24 @@ class TauDistribution(nn.Module):
             raise InputError(
                 f"concentration: {concentration}; expected a number from {LOWEST:g} to {HIGHEST:g}, or {tau_size} of them, one a component"
             )
-        self.tau_size, self.conditional = tau_size, conditional
+        self.tau_size, self.widths, self.conditional = tau_size, widths, conditional
         self.settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
-        self.settings |= {"tau_size": tau_size, "concentration": first, "conditional": conditional, "seed": seed}
+        self.settings |= {"tau_size": tau_size, "concentration": first, "widths": widths, "conditional": conditional, "seed": seed}
         self.first: Tensor
         self.register_buffer("first", torch.tensor(first, dtype=torch.float32), persistent=False)
-        self.shared = nn.Parameter(torch.zeros(2, tau_size))
+        self.shared = nn.Parameter(torch.zeros(1 + widths, tau_size))
         self.body: nn.Module | None = None
         if conditional:
             with seeded(seed):
-                self.body = _from_zero(reader(channels, height, width, slope=0.0, outputs=2 * tau_size))
+                self.body = _from_zero(reader(channels, height, width, slope=0.0, outputs=self.shared.numel()))
 
     def parameters_of(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
         """The Beta distributions' two parameters, a and b, for each image and component."""
         start = STEEPEST * torch.atanh(self.first.log() / STEEPEST)
-        raw = (start + self.shared)[:, None].expand(2, len(images), self.tau_size)
+        moved = self.shared[:, None].expand(-1, len(images), self.tau_size)
         if self.body is not None:
-            raw = raw + self.body(images).view(len(images), 2, self.tau_size).transpose(0, 1)
+            moved = moved + self.body(images).view(len(images), -1, self.tau_size).transpose(0, 1)
+        raw = start + (moved if self.widths else torch.cat([moved, -moved]))
         return (STEEPEST * torch.tanh(raw / STEEPEST)).exp()
 
     def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:

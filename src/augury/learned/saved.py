@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from augury.errors import InputError
-from augury.files import write_atomic
+from augury.files import first_line, write_atomic
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.fields import FieldTransformation
@@ -19,6 +21,8 @@ from augury.learned.network import AugmentationNetwork
 from augury.networks import load_weights, read_weights
 
 METADATA_KEY = "augury"
+LONGEST = 4096  # pixels of a side, or numbers of a tau
+SMALL = 10**7  # so many weights may be made before the file's are looked at
 KINDS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (FieldTransformation, BoundedTransformation, AugmentationNetwork, TauDistribution)
 }
@@ -49,13 +53,19 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
     InputError
         If the file is missing or damaged, or holds anything else.
     """
-    _, metadata = read_weights(path)
-    record: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, "{}"))
-    kind = KINDS.get(record.get("kind", ""))
-    if kind is None or not issubclass(kind, expected):
-        found = record.get("kind", "a file without Augury's record")
+    tensors, metadata = read_weights(path)
+    found, fitting = "a file without Augury's record", False
+    with contextlib.suppress(LookupError, TypeError, ValueError, RecursionError):  # whatever a record of something else leads to
+        record = json.loads(metadata[METADATA_KEY])
+        found = str(record["kind"])
+        fitting = issubclass(KINDS[found], expected)
+    if not fitting:
         raise InputError(f"{path}: expected a saved {expected.__name__}, found {found}; give the file that save_module wrote")
-    module = kind(**record["settings"])
+    try:
+        module = made_again(record, path, tensors)
+    except Exception as error:  # noqa: BLE001  (junk in the settings leads to nearly any kind)
+        raise InputError(f"{path}: its settings are damaged ({first_line(error)}); give the file as it was written") from None
+    assert isinstance(module, expected)
     load_weights(module, path)
     return module
 
@@ -65,9 +75,25 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in module.state_dict().items()}
 
 
-def made_again(record: dict[str, Any], path: str | Path) -> nn.Module:
-    """The module of a record of kind and settings, with its first weights."""
+def made_again(record: dict[str, Any], path: str | Path, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The module of a record of kind and settings, with its first weights; junk in the settings leads to nearly any exception.
+
+    Weights are counted before there is memory for them, so that junk never asks for much more than the file holds in `tensors`.
+    """
     kind = KINDS.get(record["kind"])
     if kind is None:
         raise InputError(f"{path}: holds a {record['kind']}, unknown to this version; expected one of {', '.join(KINDS)}")
-    return kind(**record["settings"])
+    settings = record["settings"]
+    _check_sides(settings)
+    with torch.device("meta"):
+        needed = sum(weight.numel() for weight in kind(**settings).parameters())
+    if needed > max(SMALL, sum(weight.numel() for weight in tensors.values())):
+        raise ValueError(f"the settings ask for {needed} weights, more than the file holds")
+    return kind(**settings)
+
+
+def _check_sides(settings: Mapping[str, Any]) -> None:
+    """Refuse sizes so large that the places of the pixels alone would fill the memory."""
+    for name, value in settings.items():
+        if name != "seed" and isinstance(value, int) and value > LONGEST:
+            raise ValueError(f"{name} is {value}, and the most is {LONGEST}")

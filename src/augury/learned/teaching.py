@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from augury.data.examples import Images
 from augury.errors import InputError
 from augury.files import digest
+from augury.learned.agreement import AgreedDescent
 from augury.learned.classifier import Classifier
 from augury.learned.distribution import TauDistribution
 from augury.learned.objective import Target, effects, target_direction
@@ -26,7 +27,7 @@ from augury.model.reading import to_batch
 from augury.training import Moment
 
 COLUMNS = ("step", "effect", "spread", "kept", "divergence", "residual")  # of the log; `gradient` has F's cross-entropy as divergence
-ADAM = {"choice": (0.9, 0.999), "gradient": (0.9, 0.99)}  # the second as in the paper, appendix B
+BETAS = (0.9, 0.99)  # Adam's for the rule `gradient`, as in the paper, appendix B
 
 Targets = UInt8[np.ndarray, "targets channels height width"] | Float32[np.ndarray, "targets channels height width"]
 
@@ -103,7 +104,7 @@ class Teacher(ABC):
             )
         self.transformation, self.goal, self.config = transformation, goal, config
         self.module = State(network, math.ceil(steps / config.every))
-        self.optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, ADAM[config.rule])
+        self.optimizer = self._descent(network)
         self._classifier: Classifier | None = None
 
     def __repr__(self) -> str:
@@ -151,15 +152,14 @@ class Teacher(ABC):
         features, scores = classifier(images)
         return len(self.goal.images) * effects(self.module.direction, features, scores, labels, bounded=self.config.bounded)
 
-    def _step(self, loss: Tensor) -> None:
-        """One step of E down the loss; F and G get no gradients."""
-        weights = [weight for weight in self.module.network.parameters() if weight.requires_grad]
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-            weight.grad = gradient
-        if self.config.clip is not None:
-            nn.utils.clip_grad_norm_(weights, self.config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+    @property
+    def _weights(self) -> list[nn.Parameter]:
+        """What is taught."""
+        return [weight for weight in self.module.network.parameters() if weight.requires_grad]
+
+    @abstractmethod
+    def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
+        """What moves E."""
 
     @abstractmethod
     def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -172,6 +172,11 @@ class Teacher(ABC):
 
 class ChoiceTeacher(Teacher):
     """E as a `TauDistribution`: of a few draws an image, those with the better influence become likelier."""
+
+    optimizer: AgreedDescent
+
+    def _descent(self, network: nn.Module) -> AgreedDescent:
+        return AgreedDescent(network.parameters(), self.config.learning_rate, self.config.significance)
 
     @torch.no_grad()
     def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -194,11 +199,16 @@ class ChoiceTeacher(Teacher):
         density = E.log_density(repeated, tau).view(draws, points)
         divergence = E.divergence(images).mean()
         spread = worse.std(correction=0)
-        self._step((worse / (spread + torch.finfo(worse.dtype).tiny) * density).mean() + self.config.divergence * divergence)
+        self._learn((worse / (spread + torch.finfo(worse.dtype).tiny) * density).mean(), self.config.divergence * divergence)
         chosen = values.argmin(dim=0) if self.config.keep == "best" else values.new_zeros(points, dtype=torch.long)
         everyone = torch.arange(points, device=images.device)
         told = (values.mean(), spread, values[chosen, everyone].mean(), divergence)
         return made.view(draws, *images.shape)[chosen, everyone], (float(value.detach()) for value in told)
+
+    def _learn(self, compared: Tensor, kept: Tensor) -> None:
+        """One step of E down both; the first alone has noise. F and G get no gradients."""
+        noisy, certain = (torch.autograd.grad(loss, self._weights, retain_graph=True) for loss in (compared, kept))
+        self.optimizer.descend(noisy, certain)
 
     @property
     def _distribution(self) -> TauDistribution:
@@ -209,6 +219,9 @@ class ChoiceTeacher(Teacher):
 
 class GradientTeacher(Teacher):
     """E as a network from image to tau: it descends along the derivative of its images' influence, through F and G (Eq. 15 to 19)."""
+
+    def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), self.config.learning_rate, BETAS)
 
     @torch.no_grad()
     def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -225,6 +238,16 @@ class GradientTeacher(Teacher):
         self._step((values - before).mean() + self.config.preserve * preserved)
         told = ((values - before).mean(), values.std(correction=0), values.mean(), preserved)
         return made.detach(), (float(value.detach()) for value in told)
+
+    def _step(self, loss: Tensor) -> None:
+        """One step of E down the loss; F and G get no gradients."""
+        weights = self._weights
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = gradient
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(weights, self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     @property
     def _network(self) -> nn.Module:

@@ -29,8 +29,10 @@ class TeachingConfig:
     keep
         Of `choice`: on which draw F is trained: the `best`, or one as `drawn`.
     divergence
-        Of `choice`: the weight, in units of an advantage's standard deviation, of the divergence from the uniform distribution; without it
-        the distribution narrows until hardly anything varies.
+        Of `choice`: the weight, in units of an advantage's standard deviation, of the divergence from the distribution that E begins with.
+    significance
+        Of `choice`: how many standard errors of a component's mean gradient are put down to noise; see `AgreedDescent`. Most of tau's
+        components make no difference that can be seen, and would drift.
     every
         Steps of F between two solves for s; each costs two passes over `curvature_points` and target, about.
     curvature_points
@@ -43,19 +45,20 @@ class TeachingConfig:
         Of `choice`: whether influence is divided by the length of the image's own gradient, so that draws are compared by the direction in
         which they lead F.
     learning_rate
-        Adam's, for E.
+        E's: Adam's for `gradient`, the longest step for `choice`.
     warmup
         The share of F's steps before the first solve, during which E draws and is not taught.
     preserve
         Of `gradient`: the weight of F's cross-entropy on the augmented images, in nats against influence x training points.
     clip
-        The largest norm of E's gradient; None: any.
+        Of `gradient`: the largest norm of E's gradient; None: any.
     """
 
     rule: Rule = "choice"
     draws: int = 4
     keep: Kept = "best"
-    divergence: Real = 0.05
+    divergence: Real = 0.003
+    significance: Real = 3.0
     every: int = 100
     curvature_points: int = 1000
     damping: Real = 0.1
@@ -70,7 +73,7 @@ class TeachingConfig:
         for name, choices in (("rule", Rule), ("keep", Kept)):
             if getattr(self, name) not in get_args(choices):
                 raise InputError(f"{name}: {getattr(self, name)!r}; expected {' or '.join(get_args(choices))}")
-        for name, lowest in (("draws", 2), ("every", 1), ("curvature_points", 1), ("divergence", 0), ("preserve", 0)):
+        for name, lowest in (("draws", 2), ("every", 1), ("curvature_points", 1), ("divergence", 0), ("significance", 0), ("preserve", 0)):
             if not lowest <= getattr(self, name) < math.inf:
                 raise InputError(f"{name}: {getattr(self, name)}; expected a finite number, at least {lowest}")
         for name in ("damping", "learning_rate"):

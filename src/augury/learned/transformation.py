@@ -112,6 +112,13 @@ class WarpingTransformation(nn.Module, ABC):
     def fields(self, tau: Float[Tensor, "points tau"]) -> Fields:
         """What each tau means at each pixel."""
 
+    def touched(
+        self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
+    ) -> Float[Tensor, "points channels height width"]:
+        """The moved images after changes that look at more than the pixel itself; here there are none."""
+        del tau
+        return images
+
     def flow(self, tau: Float[Tensor, "points tau"]) -> Float[Tensor, "points 2 height width"]:
         """How far from each pixel its value is fetched, in pixels, to the right and down; zero for a transformation that moves nothing."""
         self._check_tau(tau, len(tau))
@@ -126,7 +133,8 @@ class WarpingTransformation(nn.Module, ABC):
         fields = self.fields(_precise(tau))
         flow = self._flow(fields, precise)
         warped = precise if fields.flow is None else warp(precise, flow, self.border)
-        change = _filtered(warped, fields)
+        touched = self.touched(warped, _precise(tau).to(warped.dtype))
+        change = (touched - warped) + _filtered(touched, fields)
         changed = warped + change
         result = changed.clamp(0, 1) if self.clamp else changed
         return Parts(flow, *(part.to(images.dtype) for part in (warped, change, result)))

@@ -157,8 +157,8 @@ def augmentation_of(
 class BestOf(ChoiceTeacher):
     """Of a few draws an image the one with the best influence; E stays as it is."""
 
-    def _step(self, loss: Tensor) -> None:
-        del loss
+    def _learn(self, compared: Tensor, kept: Tensor) -> None:
+        del compared, kept
 
 
 class WorstOf(BestOf):

@@ -10,13 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from augury.cells import Cells
-from augury.evaluation import one_thread
 from augury.experiment.learning.measure import measure
 from augury.experiment.learning.rows import Row, read_rows
 from augury.experiment.learning.tasks import Points, Task, read_task
+from augury.parallel import Engine, each
 from augury.progress import say, silenced, track
 from augury.report.learning import write_learning_report
 
@@ -58,14 +57,14 @@ class Sweep:
         """Where a cell keeps its checkpoints until it is stored."""
         return self.folder / "work" / cell.task.group / cell.name
 
-    def measure(self, wanted: Sequence[Cell], jobs: int) -> None:
+    def measure(self, wanted: Sequence[Cell], jobs: int | Engine) -> None:
         """Measure what is not stored yet, in the order given, and pack the tasks at the end."""
         tasks = list(dict.fromkeys(cell.task for cell in wanted))
         known = {task: self.table("cells").names(task.group) for task in tasks}
         missing = [cell for cell in wanted if cell.name not in known[cell.task]]
         say(f"{len(wanted) - len(missing)} of {len(wanted)} cells done before, {len(missing)} to measure")
-        work = (delayed(_measured)(self, cell) for cell in missing)
-        done = track(Parallel(n_jobs=jobs, return_as="generator_unordered")(work), "measuring", total=len(missing))
+        calls = ((self, cell) for cell in missing)
+        done = track(each(_measured, calls, Engine.of(jobs), ordered=False), "measuring", total=len(missing))
         for line in _told(done, len(missing)):
             say(line)
         for task in tasks:
@@ -76,7 +75,7 @@ class Sweep:
 def _measured(sweep: Sweep, cell: Cell) -> str:
     """Measure and store a cell; gives a line that tells of it."""
     work = sweep.work(cell)
-    with one_thread(), silenced():
+    with silenced():
         found = measure(cell.task, _shared(cell.task, cell.seed), cell.row, cell.seed, work, sweep.trained)
     sweep.table("costs").write(cell.task.group, cell.name, pd.DataFrame([found.cost]))
     sweep.table("cells").write(cell.task.group, cell.name, pd.DataFrame([found.cell]))  # the last: it says that the cell is finished
@@ -103,7 +102,7 @@ def reproduce_learning(
     tasks: Iterable[str | Task],
     rows: Iterable[str] | None = None,
     seeds: int = 5,
-    jobs: int = 1,
+    jobs: int | Engine = 1,
     *,
     data_dir: str | None = None,
     transformation: str | Path | None = None,
@@ -121,8 +120,8 @@ def reproduce_learning(
     seeds
         How many draws of labels, with weights of F, order and augmentation that follow from them.
     jobs
-        Processes, each with one thread; no result but the time depends on their number. Two sweeps may share a folder as long as no task
-        is in both.
+        Processes, each with one thread, or an engine whose workers share the folder; no result but the time depends on it. Two sweeps may
+        share a folder as long as no task is in both.
     data_dir
         Where named data sets lie; None: as `AUGURY_DATA` says.
     transformation
