@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from augury import cli
+from augury import cli, selection
 from augury.cli import commands
 from augury.experiment import RunConfig, folder, pipeline, run
+from augury.experiment.learning import toy
 from augury.scores import Scores
 from augury.selection import Ordering, rank
 
-COMMANDS = ("run", "learn", "demo", "score", "select", "augment", "curve", "report")
+COMMANDS = ("run", "learn", "demo", "score", "select", "augment", "curve", "report", "doctor")
+PAPERS = ("subsampling", "copies", "learning", "toy")
+NARROW = os.environ | {"COLUMNS": "80"}
 DATA = ["digits", "--first", "80", "--classes", "3,8"]
 QUICK = ["--epochs", "3", "--seed", "1"]
 TRANSFORM = ["--transform", "flip"]
@@ -140,6 +143,21 @@ def test_a_result_that_could_not_be_written_is_told_before_any_work(
     assert augury("score", *DATA, *words) == Answer(2, "", f"error: {argument}: . is a folder; expected the name of a file\n")
 
 
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("reproduce",), *(("reproduce", name) for name in PAPERS)])
+def test_help_imports_nothing_that_computes_and_tells_the_exit_codes(tmp_path: Path, command: tuple[str, ...]) -> None:
+    heavy = ("torch", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "datasets", "joblib", "altair", "matplotlib", "kornia")
+    script = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('heavy:', sorted({set(heavy)!r} & set(sys.modules))))\n"
+        f"sys.argv = ['augury', *{command!r}, '--help']\n"
+        "from augury.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path, env=NARROW)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "heavy: []"
+    assert "Exit codes: 0 done, 1 a defect of Augury, 2 bad input, 130 interrupted." in result.stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_is_whole_at_80_columns(augury: Augury, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -155,6 +173,7 @@ def test_the_help_of_run_tells_every_setting_with_its_choices_and_default(augury
     told = re.sub(r"[\s│]+", " ", augury("run", "--help").out)
     for setting in fields(RunConfig)[1:]:
         flag = f"--{'no-' if setting.default is True else ''}{setting.name.replace('_', '-')}"
+        flag = ",".join([flag, *setting.metadata.get("also", ())])
         assert f" {flag} " in told
         if setting.default not in (None, True, False):
             assert re.search(rf" {flag} [A-Z]+ (?:(?! --[\w-]+ [A-Z]+ ).)*\[default: {setting.default}\]", told), flag
@@ -220,7 +239,7 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
         (["fly"], "No such command 'fly'"),
         (["run"], "Missing argument 'DATA'"),
         (["run", "digits", "--out"], "--out"),
-        (["run", "digits", "--epochs", "ten"], "epochs: got 'ten'; expected a whole number, 1 or more"),
+        (["run", "digits", "--epochs", "ten"], "epochs: got 'ten'; expected a whole number, 0 or more"),
         (["run", "digits", "--score", "beauty"], "score: got 'beauty'; expected one of influence, loss"),
         (["run", "digits", "--budget", "0"], "budget: 0 of 1000 points; expected a number from 1 to 1000"),
         (["run", "digits", "--model", "none"], "no network is called 'none'"),
@@ -253,6 +272,47 @@ def test_interruption_ends_with_130_and_says_how_to_go_on(augury: Augury, monkey
     monkeypatch.setattr(pipeline, "train", interrupt)
     answer = augury("run", *DATA, "--quiet", "--out", tmp_path)
     assert answer == Answer(130, "", "interrupted: the same `augury run` takes up what it has left\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["select", "scores.parquet"], "interrupted\n"),
+        (["reproduce", "toy"], "interrupted: the same `augury reproduce` takes up what it has left\n"),
+    ],
+)
+def test_an_interrupted_command_promises_no_more_than_it_keeps(
+    augury: Augury, scored: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], told: str
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(scored)
+    monkeypatch.setattr(selection, "rank", interrupt)
+    monkeypatch.setattr(toy, "reproduce_toy", interrupt)
+    assert augury(*words, "--quiet", "--out", tmp_path / "out") == Answer(130, "", told)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")])
+def test_lack_of_memory_is_told_as_such(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "train", fail)
+    answer = augury("run", *DATA, "--quiet", "--out", tmp_path)
+    assert answer.code == 2
+    assert answer.err.startswith("error: out of memory; give fewer points (--first)")
+    assert answer.err.count("\n") == 1
+
+
+def test_a_defect_ends_with_its_trace_and_code_1(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("of the author's")
+
+    monkeypatch.setattr(pipeline, "train", fail)
+    answer = augury("run", *DATA, "--quiet", "--out", tmp_path)
+    assert (answer.code, answer.out) == (1, "")
+    assert "ZeroDivisionError: of the author's\nerror: this is a defect of Augury; please report" in answer.err
 
 
 def test_errors_of_the_system_and_warnings_take_one_line(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -297,3 +357,5 @@ def test_a_report_is_written_anew_from_the_results(augury: Augury, tmp_path: Pat
     page.unlink()
     assert augury("report", tmp_path).out == f"report: {page}\n"
     assert page.read_bytes() == before
+    answer = augury("report", tmp_path, "--quiet", "--json")
+    assert (json.loads(answer.out), answer.err) == ({"report": str(page)}, "")

@@ -18,9 +18,9 @@ import pytest
 
 from augury import cli, data
 from augury.errors import InputError
-from augury.experiment import learn_run as runs
 from augury.experiment import run
 from augury.experiment.learn_run import LearnConfig, LearnRun, learn_run, stages
+from augury.experiment.learn_run import running as runs
 from augury.files import PARTIAL, read_json, read_table, write_json
 from augury.learned import LearnedAugmentation
 from test_resume import Killed, contents, times

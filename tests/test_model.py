@@ -1,6 +1,7 @@
 """Features: equal to a forward pass by hand, kept by content, and no trace left in the network."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
+from augury import features as public_features
 from augury.errors import InputError
-from augury.model import Model, copy_features, features, load, reading, resolve_device, save
+from augury.model import Model, check_output, copy_features, features, load, reading, resolve_device, save
 from augury.networks import build
 
 Bytes = npt.NDArray[np.uint8]
@@ -74,7 +76,9 @@ def test_features_are_what_the_named_layer_gives_out_by_hand(network: Counting) 
         pooled = normed.clone().relu().mean(dim=(2, 3))
         scores = twin.fc(pooled)
     for layer, expected in (("norm", normed), ("fc:input", pooled), ("fc", scores), ("", scores), ("conv:input", images)):
-        assert_allclose(features(Model(network, layer), pixels()), expected.reshape(10, -1), rtol=1e-5, atol=1e-6)
+        averaged = expected.mean(dim=(2, 3)) if expected.ndim == 4 else expected
+        for found in (features(Model(network, layer), pixels()), features(network, pixels(), layer=layer)):
+            assert_allclose(found, averaged, rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=10, deadline=None)
@@ -338,3 +342,63 @@ def test_weights_without_a_record_are_refused(tmp_path: Path) -> None:
     save_file(Counting().state_dict(), tmp_path / "bare.safetensors")
     with pytest.raises(InputError, match=r"bare\.safetensors: weights without Augury's record"):
         load(tmp_path / "bare.safetensors")
+
+
+def test_a_bare_network_gives_what_goes_into_its_last_linear_layer(network: Counting) -> None:
+    expected = features(Model(network, "fc:input"), pixels())
+    assert_array_equal(features(network, pixels()), expected)
+    assert_array_equal(public_features(network, pixels(), layer="fc:input"), expected)
+    with pytest.raises(InputError, match=r"^layer: 'norm', and the model names its own, 'fc'; give its network, or leave layer out$"):
+        features(Model(network, "fc"), pixels(), layer="norm")
+    with pytest.raises(InputError, match="no layer called 'avgpool'; expected one of conv, norm, relu, drop, fc"):
+        features(network, pixels(), layer="avgpool")
+    with pytest.raises(InputError, match=r"^layer: the network has no linear layer"):
+        features(nn.Sequential(nn.Conv2d(3, 4, 3)), pixels())
+
+
+def test_another_layer_of_a_reference_network_survives_its_file(tmp_path: Path) -> None:
+    whole = Model.of(build("resnet20", channels=3, height=16, width=16, classes=4, seed=8))
+    read = load(save(replace(whole, layer="layer2"), tmp_path / "model.safetensors"))
+    assert features(read, pixels(4, 16)).shape == (4, 32)
+    assert_array_equal(features(read, pixels(4, 16)), features(whole.network, pixels(4, 16), layer="layer2"))
+
+
+CLASSIFIER = nn.Sequential(nn.Flatten(), nn.Linear(243, 3))
+
+
+@pytest.mark.parametrize(
+    ("network", "classes", "told"),
+    [
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(243, 1)),
+            None,
+            "it gives one number an image, as for regression or a single logit, which Au",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(243, 1), nn.Flatten(0)), 2, "it gives one number an image, as for regression"),
+        (
+            nn.Sequential(CLASSIFIER, nn.Sigmoid()),
+            None,
+            "it ends in a sigmoid, as for several labels an image, which Augury cannot handle yet",
+        ),
+        (CLASSIFIER, 4, r"it gives the shape \(2, 3\) for 2 images of 4 classes, and is to be trained on them; expected \(2, 4\): let the"),
+        (nn.Conv2d(3, 4, 3), 4, r"it gives the shape \(2, 4, 7, 7\) for 2 images of 4 classes"),
+        (nn.Sequential(nn.Flatten(), nn.GRU(243, 2)), 2, "it gives tuple for 2 images of 2 classes"),
+    ],
+)
+def test_a_network_for_another_task_than_classification_is_refused(network: nn.Module, classes: int | None, told: str) -> None:
+    with pytest.raises(InputError, match=f"^model: {told}"):
+        check_output(network, pixels(), classes)
+
+
+@pytest.mark.parametrize("network", [CLASSIFIER, nn.Conv2d(3, 4, 3), nn.Sequential(nn.Flatten(), nn.GRU(243, 2))])
+def test_a_network_that_is_only_read_may_give_any_number_of_scores_or_none(network: nn.Module) -> None:
+    check_output(network, pixels(), None)
+    check_output(CLASSIFIER, pixels(), 3)
+
+
+def test_looking_at_what_a_network_gives_leaves_no_trace(network: Counting) -> None:
+    modes, state = [module.training for module in network.modules()], copy.deepcopy(network.state_dict())
+    check_output(network.train(), pixels(), 2)
+    network.norm.eval()
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

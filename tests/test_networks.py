@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
 from augury.errors import InputError, MissingExtraError
-from augury.networks import FACTORIES, Init, Network, build, default_for, load_weights, seeded
+from augury.networks import FACTORIES, Init, Network, build, create, default_for, feature_layer, is_own, load_weights, seeded
 from augury.networks.strided import HalvingConv, StandardiseEach
 
 FEATURES = {"tiny": 64, "lenet": 84, "cnn128": 128, "cnn512": 512, "norbnet": 128, "norbnet1152": 1152, "resnet20": 64, "resnet56": 64}
@@ -311,3 +311,95 @@ def test_real_timm_features_are_timms_own() -> None:
     images = torch.rand(2, 3, 64, 64)
     mean, deviation = (torch.tensor(reference.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
     assert torch.allclose(network.module.eval()(images), reference((images - mean) / deviation), atol=1e-5)
+
+
+MODULE = """
+import torch
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(4, classes)
+
+    def forward(self, images):
+        return self.fc(self.conv(images).mean(dim=(2, 3)))
+
+def factory():
+    return Small()
+
+def wants(classes):
+    return Small(classes)
+
+def breaks():
+    raise RuntimeError("no such\\nmodel")
+
+def gives():
+    return {"weights": 1}
+
+SIZE = 3
+"""
+
+
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with modules of a person's own, in which one works."""
+    (tmp_path / "own_nets.py").write_text(MODULE)
+    (tmp_path / "own_needs.py").write_text("import a_package_that_is_nowhere")
+    (tmp_path / "own_typo.py").write_text("def factory(:")
+    (tmp_path / "own_empty.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+
+
+def test_a_factory_of_ones_own_is_found_in_the_working_folder_and_follows_from_the_seed(own_modules: Path) -> None:
+    path, generator = sys.path.copy(), torch.get_rng_state()
+    for name in ("own_nets:factory", "own_nets:Small"):
+        first, again, other = (create(name, seed).state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(first[key], again[key]) for key in first)
+        assert not torch.equal(first["fc.weight"], other["fc.weight"])
+    assert sys.path == path
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert feature_layer(create("own_nets:factory", 0)) == "fc:input"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("own_nets:", "got 'own_nets:'; expected MODULE:FACTORY, such as my_module:factory"),
+        (":factory", "got ':factory'; expected MODULE:FACTORY"),
+        ("own_nets:factory()", r"got 'own_nets:factory\(\)'; expected MODULE:FACTORY"),
+        (
+            "own_nests:factory",
+            "no module 'own_nests' in .* or where Python looks; give MODULE:FACTORY, such as my_module:factory, and start",
+        ),
+        ("own_nests.deep:factory", "no module 'own_nests' in "),
+        (
+            "own_needs:factory",
+            "the module own_needs cannot be imported .*No module named 'a_package_that_is_nowhere'.*; install what it needs",
+        ),
+        ("own_typo:factory", r"the module own_typo cannot be imported \(SyntaxError: .*; mend it"),
+        ("own_empty:factory", "own_empty has nothing to call 'factory'; expected a function or class, and it has none"),
+        ("own_nets:factry", "own_nets has nothing to call 'factry'; expected a function or class, such as factory, "),
+        ("own_nets:SIZE", "own_nets has nothing to call 'SIZE'"),
+        (
+            "own_nets:wants",
+            r"own_nets:wants fails \(TypeError: .*missing 1 required.*\); expected a factory that is called without arguments",
+        ),
+        ("own_nets:breaks", r"own_nets:breaks fails \(RuntimeError: no such\)"),
+        ("own_nets:gives", r"own_nets:gives gives dict; expected a torch\.nn\.Module"),
+    ],
+)
+def test_a_factory_that_gives_no_network_is_told_in_one_line(own_modules: Path, name: str, told: str) -> None:
+    with pytest.raises(InputError, match=f"^model: {told}") as caught:
+        create(name, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_factories_are_told_from_names_of_networks() -> None:
+    assert [is_own(name) for name in ("my_module:factory", "package.module:Net", "timm:resnet18", "resnet20", "auto")] == [True] * 2 + [
+        False
+    ] * 3

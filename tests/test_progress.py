@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from rich.console import Console
@@ -27,6 +31,24 @@ def test_a_terminal_shows_what_is_done_and_how_much_of_it(terminal: io.StringIO)
 def test_the_total_of_items_without_a_length_can_be_given(terminal: io.StringIO) -> None:
     assert list(track(iter("abc"), "reading", total=3)) == ["a", "b", "c"]
     assert "3/3" in terminal.getvalue()
+
+
+def test_a_terminal_shows_how_long_it_has_taken_and_how_long_it_takes_still(terminal: io.StringIO) -> None:
+    for item in track(range(3), "reading images"):
+        time.sleep(0.12 if item else 0.02)  # the bar is drawn ten times a second
+    assert re.search(r"reading images .*[12]/3.* 0:00:00 \S*(-:--:--|0:00:0\d)", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", terminal.getvalue()))
+
+
+def _told_in_a_worker() -> list[str]:
+    screen = io.StringIO()
+    progress._console = Console(file=screen, force_terminal=True)
+    say("stage")
+    return [*track("ab", "reading"), screen.getvalue()]
+
+
+def test_processes_that_share_the_work_say_and_draw_nothing() -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(_told_in_a_worker).result() == ["a", "b", ""]
 
 
 def test_where_there_is_no_terminal_no_bar_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:

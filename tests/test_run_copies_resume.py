@@ -38,7 +38,10 @@ def test_a_second_run_computes_nothing_and_touches_no_file(finished: Path, monke
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("computed again")
 
-    for module, names in ((pipeline, ("train", "score")), (copy_stages, ("choose_copies", "flag_copies", "measure_copies", "copy_images"))):
+    for module, names in (
+        (pipeline, ("train", "score")),
+        (copy_stages, ("choose_copies", "flag_copies", "measure_copies", "save_gallery")),
+    ):
         for name in names:
             monkeypatch.setattr(module, name, refuse)
     before = times(finished)

@@ -355,6 +355,16 @@ def test_a_transform_equals_its_spec_read_back_and_its_pickle(transform: Transfo
     assert pickle.loads(pickle.dumps(transform)) == transform
 
 
+@given(st.integers(1, 4), st.integers(1, 70), st.integers(1, 70), st.sampled_from(DTYPES))
+@settings(deadline=None)
+def test_a_matrix_is_transposed_in_memory(batch: int, rows: int, columns: int, dtype: str) -> None:
+    matrices = torch.from_numpy(random_images((1, rows, columns), dtype, points=batch)[:, 0])
+    made = warp.transposed(matrices)
+    assert made.is_contiguous()
+    assert torch.equal(made, matrices.mT)
+    assert torch.equal(warp.transposed(matrices.mT), matrices)
+
+
 def test_taps_found_in_inference_mode_serve_a_later_gradient() -> None:
     turn = Rotate(12.34)
     with torch.inference_mode():

@@ -5,10 +5,11 @@ The public names are listed in `__all__`; each is imported when it is first used
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from augury import lazy
 
 if TYPE_CHECKING:
     from augury.adapters import AugmentationSelector as AugmentationSelector
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from augury.augmentation import augment as augment
     from augury.copies import CopyFlags as CopyFlags
     from augury.copies import CopyOrdering as CopyOrdering
+    from augury.copies import Shortlist as Shortlist
     from augury.copies import by_points as by_points
     from augury.copies import choose_copies as choose_copies
     from augury.copies import class_weighted as class_weighted
     from augury.copies import flag_copies as flag_copies
+    from augury.copies import shortlist as shortlist
     from augury.copies import training_set as training_set
     from augury.copies import worst_group as worst_group
     from augury.data import Examples as Examples
@@ -40,6 +43,11 @@ if TYPE_CHECKING:
     from augury.experiment import RunConfig as RunConfig
     from augury.experiment import run as run
     from augury.head import SoftmaxHead as SoftmaxHead
+    from augury.influence import Estimate as Estimate
+    from augury.influence import Influences as Influences
+    from augury.influence import InfluenceWarning as InfluenceWarning
+    from augury.influence import Trust as Trust
+    from augury.influence import Verification as Verification
     from augury.influence import influence as influence
     from augury.influence import leverage as leverage
     from augury.influence import network_influence as network_influence
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     from augury.model import Model as Model
     from augury.model import features as features
     from augury.notebook import show as show
+    from augury.parallel import Engine as Engine
     from augury.report import write_report as write_report
     from augury.scores import Scores as Scores
     from augury.scores import score as score
@@ -58,6 +67,11 @@ if TYPE_CHECKING:
     from augury.selection import rank as rank
     from augury.selection import sample_k_dpp as sample_k_dpp
     from augury.selection import stratify as stratify
+    from augury.shards import FeatureTable as FeatureTable
+    from augury.shards import ScoreTable as ScoreTable
+    from augury.shards import fit_table as fit_table
+    from augury.shards import score_table as score_table
+    from augury.shards import select_table as select_table
     from augury.transforms import Compose as Compose
     from augury.transforms import Crop as Crop
     from augury.transforms import Custom as Custom
@@ -79,33 +93,49 @@ _HOMES = {
         "weighted_sampler",
     ),
     "augmentation": ("CopiedFeatures", "augment"),
-    "copies": ("CopyFlags", "CopyOrdering", "by_points", "choose_copies", "class_weighted", "flag_copies", "training_set", "worst_group"),
+    "copies": (
+        "CopyFlags",
+        "CopyOrdering",
+        "Shortlist",
+        "by_points",
+        "choose_copies",
+        "class_weighted",
+        "flag_copies",
+        "shortlist",
+        "training_set",
+        "worst_group",
+    ),
     "data": ("Examples", "from_arrays", "load"),
     "errors": ("InputError",),
     "evaluation": ("Curve", "Draw", "measure"),
     "experiment": ("Run", "RunConfig", "run"),
     "head": ("SoftmaxHead",),
-    "influence": ("influence", "leverage", "network_influence", "self_influence"),
+    "influence": (
+        "Estimate",
+        "InfluenceWarning",
+        "Influences",
+        "Trust",
+        "Verification",
+        "influence",
+        "leverage",
+        "network_influence",
+        "self_influence",
+    ),
     "learned": ("LearnedAugmentation", "LearnedCopies", "TeachingConfig", "learn"),
     "model": ("Model", "features"),
     "notebook": ("show",),
+    "parallel": ("Engine",),
     "report": ("write_report",),
     "scores": ("Scores", "score"),
     "selection": ("Ordering", "rank", "sample_k_dpp", "stratify"),
+    "shards": ("FeatureTable", "ScoreTable", "fit_table", "score_table", "select_table"),
     "transforms": ("Compose", "Crop", "Custom", "Flip", "Rotate", "Translate", "Union"),
     "transforms.foreign": ("as_transform",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605  (a list, whatever the linter can see)
+__all__ = sorted(name for names in _HOMES.values() for name in names)  # noqa: PLE0605  (a list, whatever the linter can see)
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public name)
-    if name not in _HOME:
-        raise AttributeError(f"module 'augury' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"augury.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy.names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
@@ -115,7 +145,7 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
         """Keep the import of the module `augury.influence` from taking the place of the function of that name."""
-        if not (name in _HOME and isinstance(value, ModuleType)):
+        if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

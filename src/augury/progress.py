@@ -1,11 +1,13 @@
 """Progress of long work: a bar with what, how far and how long still, on standard error, only when that is a terminal.
 
-In pipes, in tests and inside `silenced()` nothing is drawn; the stages of a run are then told by `say`, one plain line each.
+In pipes and in tests nothing is drawn; the stages of a run are then told by `say`, one plain line each. Inside `silenced()`, and in the
+processes that share a command's work, nothing is told at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
@@ -31,13 +33,17 @@ def silenced(silent: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002  (r
 
 def say(message: str) -> None:
     """Tell a person which stage begins: one line on standard error, unless silenced."""
-    if not _silent.get():
+    if not _hushed():
         _console.print(message, markup=False, soft_wrap=True)
+
+
+def _hushed() -> bool:
+    return _silent.get() or multiprocessing.current_process().name != "MainProcess"
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Pass `items` on and draw how many are done; `total` is needed where `items` has no length."""
-    if _silent.get() or not _console.is_terminal:
+    if _hushed() or not _console.is_terminal:
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augury import report as reports
+from augury import lazy
 from augury.cli.learn import learn
-from augury.cli.options import DATA, MODEL, SETTINGS, Cache, Json, Quiet, ScoresFile, configured, place
-from augury.cli.output import answer, measured, print_table, tell
+from augury.cli.options import DATA, EXIT_CODES, MODEL, SETTINGS, Cache, Json, Quiet, ScoresFile, configured, place
+from augury.cli.output import answer, measured, print_checkup, print_table, tell
 from augury.cli.reproduce import reproduce
-from augury.experiment import RunConfig, augment_data, curve_data, load_selection, score_data
-from augury.experiment import run as run_all
+from augury.experiment.config import RunConfig
 from augury.progress import silenced
-from augury.report.copies import write_copies_report
-from augury.report.learn_run import write_learn_report
-from augury.report.learning import write_learning_report
-from augury.report.subsampling import write_sweep_report
-from augury.scores import Scores
-from augury.selection import rank
+
+if TYPE_CHECKING:
+    from augury import doctor as checkups
+    from augury import experiment, scores, selection
+    from augury import report as reports
+    from augury.report import copies as copies_reports
+    from augury.report import learn_run as learn_reports
+    from augury.report import learning as learning_reports
+    from augury.report import subsampling as sweep_reports
+else:
+    checkups, experiment, scores, selection, reports, copies_reports, learn_reports, learning_reports, sweep_reports = lazy.modules(
+        *("augury.doctor", "augury.experiment", "augury.scores", "augury.selection", "augury.report", "augury.report.copies"),
+        *("augury.report.learn_run", "augury.report.learning", "augury.report.subsampling"),
+    )
 
 DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]})
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}, epilog=EXIT_CODES
+)
 app.add_typer(reproduce, name="reproduce")
-app.command()(learn)
+command = functools.partial(app.command, epilog=EXIT_CODES)
+command()(learn)
 
 
 def _show_version(wanted: bool) -> bool:  # noqa: FBT001  (Typer calls it by position)
@@ -47,7 +58,7 @@ def augury(
     """Predict what a data augmentation is worth before training on it: which points to augment, and what that brings."""
 
 
-@app.command()
+@command()
 @configured(*SETTINGS)
 def run(
     config: RunConfig,
@@ -58,10 +69,10 @@ def run(
 ) -> None:
     """Do the whole job: choose points or copies, write the copies, measure the curve, report."""
     with silenced(quiet):
-        tell(run_all(config, out=out), as_json=json_)
+        tell(experiment.run(config, out=out), as_json=json_)
 
 
-@app.command()
+@command()
 @configured("seed")
 def demo(
     config: RunConfig,
@@ -72,10 +83,10 @@ def demo(
 ) -> None:
     """Do the whole job on embedded data, 1,000 small images of digits, in about a minute."""
     with silenced(quiet):
-        tell(run_all(config, **DEMO, out=out), as_json=json_)
+        tell(experiment.run(config, **DEMO, out=out), as_json=json_)
 
 
-@app.command()
+@command()
 @configured(*DATA, *MODEL, "score", "target")
 def score(
     config: RunConfig,
@@ -88,7 +99,7 @@ def score(
 ) -> None:
     """Score the training points by what augmenting each of them is worth."""
     with silenced(quiet):
-        found = score_data(config, out=out, save_model=save_model, cache=cache)
+        found = experiment.score_data(config, out=out, save_model=save_model, cache=cache)
     lowest, highest = float(found.values.min()), float(found.values.max())
     answer(
         {"scores": str(out), "method": found.method, "points": len(found), "lowest": lowest, "highest": highest},
@@ -97,18 +108,21 @@ def score(
     )
 
 
-@app.command()
+@command()
 @configured("budget", "policy", "preference", "seed")
 def select(
     config: RunConfig,
-    scores: ScoresFile,
+    scored: ScoresFile,
     *,
     out: Annotated[Path, place("Where the selection goes, as Parquet.")] = Path("selection.parquet"),
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Order the points by their scores and take a budget of them."""
-    found = rank(Scores.load(scores), config.preference, config.policy, config.seed).within(config.budget)
-    found.save(out)
+    with silenced(quiet):
+        loaded = scores.Scores.load(scored)
+        found = selection.rank(loaded, config.preference, config.policy, config.seed).within(config.budget)
+        found.save(out)
     answer(
         {"selection": str(out), "points": len(found), "selected": found.selected.tolist()},
         f"selection: {out} ({len(found.selected)} of {len(found)} points)",
@@ -116,11 +130,11 @@ def select(
     )
 
 
-@app.command()
+@command()
 @configured(*DATA, "transform")
 def augment(
     config: RunConfig,
-    selection: Annotated[Path, typer.Argument(metavar="SELECTION", help="The file that `augury select` or `augury run` wrote.")],
+    selected: Annotated[Path, typer.Argument(metavar="SELECTION", help="The file that `augury select` or `augury run` wrote.")],
     *,
     out: Annotated[Path, place("A folder for PNG files, or a file that ends in .npz.")] = Path("augmented"),
     quiet: Quiet = False,
@@ -128,15 +142,15 @@ def augment(
 ) -> None:
     """Write the copies of the selected points, or, where copies were selected, just these."""
     with silenced(quiet):
-        written = augment_data(config, load_selection(selection), out=out)
+        written = experiment.augment_data(config, experiment.load_selection(selected), out=out)
     answer({"copies": str(written)}, f"copies: {written}", as_json=json_)
 
 
-@app.command()
+@command()
 @configured(*DATA, *MODEL, "transform", "test_copies", "policy", "preference", "budget", "downweight", "seeds", "jobs")
 def curve(
     config: RunConfig,
-    scores: ScoresFile,
+    scored: ScoresFile,
     *,
     out: Annotated[Path, place("Where the curve goes, as Parquet.")] = Path("curve.parquet"),
     cache: Cache = None,
@@ -145,17 +159,36 @@ def curve(
 ) -> None:
     """Measure accuracy along growing budgets, for a policy on the scores and for points at random."""
     with silenced(quiet):
-        found = curve_data(config, Scores.load(scores), out=out, cache=cache)
+        found = experiment.curve_data(config, scores.Scores.load(scored), out=out, cache=cache)
     if not json_:
         columns = ["policy", "budget", "mean", "deviation", "share"]
         print_table("accuracy by budget", columns, found.summary()[columns].round(4).to_numpy().tolist())
     answer({"file": str(out), **measured(found)}, f"curve: {out}", as_json=json_)
 
 
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a reproduced paper.")]) -> None:
+@command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a reproduced paper.")],
+    *,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
     """Write the report of a folder anew, from the results in it."""
-    written_by = {"settings": write_sweep_report, "baselines": write_copies_report, "cells": write_learning_report}
-    written_by |= {"augmentation.safetensors": write_learn_report}
-    write = next((write for name, write in written_by.items() if (folder / name).exists()), reports.write_report)  # what no other kind has
-    typer.echo(f"report: {write(folder)}")
+    written_by = {  # by what no other kind of folder has
+        "settings": sweep_reports.write_sweep_report,
+        "baselines": copies_reports.write_copies_report,
+        "cells": learning_reports.write_learning_report,
+        "augmentation.safetensors": learn_reports.write_learn_report,
+    }
+    write = next((write for name, write in written_by.items() if (folder / name).exists()), reports.write_report)
+    with silenced(quiet):
+        page = write(folder)
+    answer({"report": str(page)}, f"report: {page}", as_json=json_)
+
+
+@command()
+@configured("data_dir")
+def doctor(config: RunConfig, *, json_: Json = False) -> None:
+    """Look over what Augury works with here: versions, devices, threads, data sets, extras."""
+    found = checkups.examine(config.data_dir)
+    answer(found, "", as_json=True) if json_ else print_checkup(found)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from augury import lazy
 from augury.cli.options import Json, Quiet, configured, place
 from augury.cli.output import answer, print_table
-from augury.experiment.learn_run import LearnConfig, LearnRun, learn_run
+from augury.experiment.learn_run.config import LearnConfig
 from augury.progress import silenced
-from augury.report.learn_run import headline, rows
+
+if TYPE_CHECKING:
+    from augury.experiment import learn_run as runs
+    from augury.report import learn_run as reports
+else:
+    runs, reports = lazy.modules("augury.experiment.learn_run", "augury.report.learn_run")
 
 COLUMNS = ["augmentation", "accuracy", "loss", "learned ahead by"]
 
@@ -26,19 +32,20 @@ def learn(
 ) -> None:
     """Learn an augmentation from your data, check what it predicts, and compare it with others on the same labels."""
     with silenced(quiet):
-        found = learn_run(config, out=out)
+        found = runs.learn_run(config, out=out)
     if json_:
         answer(_result(found), "", as_json=True)
         return
-    print_table("on the test set", COLUMNS, [[row.name, *row.cells[:3]] for row in rows(found.results)])
-    claim, evidence = headline(found.results)
+    print_table("on the test set", COLUMNS, [[row.name, *row.cells[:3]] for row in reports.rows(found.results)])
+    claim, evidence = reports.headline(found.results)
     typer.echo(f"{claim}. {evidence}")
     typer.echo(f"augmentation: {found.file}\nreport:       {found.report}")
 
 
-def _result(found: LearnRun) -> dict[str, Any]:
+def _result(found: runs.LearnRun) -> dict[str, Any]:
     told = [
-        {"augmentation": row.name, "accuracy": row.accuracy.mean, "loss": row.loss, "networks": row.networks} for row in rows(found.results)
+        {"augmentation": row.name, "accuracy": row.accuracy.mean, "loss": row.loss, "networks": row.networks}
+        for row in reports.rows(found.results)
     ]
     labels = {"labels": found.config["labels"], "target_labels": found.config.get("target_points", 0)}
     return {
@@ -46,6 +53,6 @@ def _result(found: LearnRun) -> dict[str, Any]:
         "augmentation": str(found.file),
         "report": str(found.report),
         **labels,
-        "headline": ". ".join(headline(found.results)),
+        "headline": ". ".join(reports.headline(found.results)),
         "results": told,
     }

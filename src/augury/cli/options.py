@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from augury.experiment import RunConfig
+from augury.experiment.config import RunConfig
 from augury.experiment.settings import Settings
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
+EXIT_CODES = "Exit codes: 0 done, 1 a defect of Augury, 2 bad input, 130 interrupted."
 WORDS = {int: "N", float: "X", bool: ""}
 DATA = ("data", "data_dir", "classes", "first", "size", "test", "test_share", "validation", "validation_share", "seed")
-MODEL = ("model", "weights", "epochs", "C", "device")
+MODEL = ("model", "weights", "layer", "epochs", "C", "device")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel="Output")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="The result as JSON on standard output.", rich_help_panel="Output")]
@@ -73,6 +74,8 @@ def _parameter(setting: Field[Any], declared: Any) -> inspect.Parameter:  # noqa
     if choices:
         text = f"{text.removesuffix('.')}: {', '.join(choices)}."
     word = "NAME" if choices else next((word for kind, word in WORDS.items() if kind in (declared, *get_args(declared))), "TEXT")
-    option = typer.Option(f"--{name.replace('_', '-')}", metavar=word, help=text, rich_help_panel=setting.metadata["panel"])
+    option = typer.Option(
+        f"--{name.replace('_', '-')}", *setting.metadata.get("also", ()), metavar=word, help=text, rich_help_panel=setting.metadata["panel"]
+    )
     kind: Any = bool if default is False else str | None
     return inspect.Parameter(name, KEYWORD, default=default, annotation=Annotated[kind, option])

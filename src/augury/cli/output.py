@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from augury import report as reports
-from augury.copies import CopyOrdering
-from augury.evaluation import Curve
-from augury.experiment import Run
-from augury.selection import Ordering
+from augury import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from augury import copies, evaluation, experiment, selection
+    from augury import report as reports
+else:
+    pd, copies, evaluation, experiment, selection, reports = lazy.modules(
+        "pandas", "augury.copies", "augury.evaluation", "augury.experiment", "augury.selection", "augury.report"
+    )
 
 
 def answer(result: Mapping[str, Any], line: str, *, as_json: bool) -> None:
@@ -23,7 +28,7 @@ def answer(result: Mapping[str, Any], line: str, *, as_json: bool) -> None:
     typer.echo(json.dumps(result, indent=2) if as_json else line)
 
 
-def tell(found: Run, *, as_json: bool) -> None:
+def tell(found: experiment.Run, *, as_json: bool) -> None:
     """The result of a run: a readable summary, or JSON."""
     if as_json:
         typer.echo(json.dumps(_result(found), indent=2))
@@ -37,25 +42,25 @@ def tell(found: Run, *, as_json: bool) -> None:
         typer.echo(f"{name + ':':<10} {text}")
 
 
-def _lines(found: Run) -> list[tuple[str, object]]:
+def _lines(found: experiment.Run) -> list[tuple[str, object]]:
     """What a run has left where, and what it recommends."""
-    copies = isinstance(found.ordering, CopyOrdering)
-    size = f"{len(found.ordering.selected)} of {len(found.ordering)} {'copies' if copies else 'points'}"
+    unit = "copies" if isinstance(found.ordering, copies.CopyOrdering) else "points"
+    size = f"{len(found.ordering.selected)} of {len(found.ordering)} {unit}"
     lines: list[tuple[str, object]] = [("selection", f"{found.folder / 'selection.parquet'} ({size}{_weighing(found.ordering)})")]
     lines += [(name, place) for name, place in (("copies", found.copies), ("report", found.report)) if place is not None]
-    if isinstance(found.ordering, CopyOrdering) and found.flags is not None:
+    if isinstance(found.ordering, copies.CopyOrdering) and found.flags is not None:
         lines.append(("flagged", f"{found.folder / 'flags.parquet'} ({reports.flagged(found.flags, len(found.ordering))})"))
         lines.append(("budget", reports.recommendation(found.ordering)))
     return lines
 
 
-def _weighing(ordering: Ordering | CopyOrdering) -> str:
-    if not isinstance(ordering, CopyOrdering):
+def _weighing(ordering: selection.Ordering | copies.CopyOrdering) -> str:
+    if not isinstance(ordering, copies.CopyOrdering):
         return ""
     return f", each weighing {ordering.weight_at(len(ordering.selected)):.3g}"
 
 
-def _result(found: Run) -> dict[str, Any]:
+def _result(found: experiment.Run) -> dict[str, Any]:
     result: dict[str, Any] = {
         "folder": str(found.folder),
         "points": len(found.scores),
@@ -68,10 +73,10 @@ def _result(found: Run) -> dict[str, Any]:
     return {**measured(found.curve), **result, **told}
 
 
-def _chosen(found: Run) -> dict[str, Any]:
+def _chosen(found: experiment.Run) -> dict[str, Any]:
     """The selected points; or the selected copies as pairs of point and copy, with their weight and all that was predicted."""
     ordering = found.ordering
-    if not isinstance(ordering, CopyOrdering):
+    if not isinstance(ordering, copies.CopyOrdering):
         return {"selected": ordering.selected.tolist()}
     size = len(ordering.selected)
     return {
@@ -84,7 +89,7 @@ def _chosen(found: Run) -> dict[str, Any]:
     }
 
 
-def measured(curve: Curve) -> dict[str, Any]:
+def measured(curve: evaluation.Curve) -> dict[str, Any]:
     """A curve as JSON has it."""
     summary = json.loads(curve.summary().to_json(orient="records", double_precision=15))
     return {"none": curve.none, "full": curve.full, "points": curve.points, "curve": summary}
@@ -98,3 +103,12 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         table.add_row(*("" if pd.isna(value) else str(value) for value in row))
     Console().print(table)
+
+
+def print_checkup(found: Mapping[str, Any]) -> None:
+    """What `augury.doctor.examine` has found, a line a thing."""
+    for part, told in found.items():
+        if isinstance(told, Mapping):
+            typer.echo("\n".join([f"{part}:", *(f"  {name}: {value}" for name, value in told.items())]))
+        else:
+            typer.echo(f"{part}: {told}")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augury.cli.options import SETTINGS, Json, Quiet, place
+from augury import lazy
+from augury.choices import LEARNING_ROWS, LEARNING_TASKS, PAPER_POLICIES, PAPER_SCORES, PAPER_TASKS
+from augury.cli.options import EXIT_CODES, SETTINGS, Json, Quiet, place
 from augury.cli.output import answer
 from augury.errors import InputError
-from augury.experiment import RunConfig
 from augury.experiment.checks import names
-from augury.experiment.copies import reproduce_copies
-from augury.experiment.learning import ROWS, TASKS, reproduce_learning
-from augury.experiment.learning.toy import reproduce_toy
-from augury.experiment.subsampling import NAMES, POLICIES, SCORES, own_task, paper_task, reproduce_subsampling
+from augury.experiment.config import RunConfig
+from augury.lock import held
 from augury.progress import silenced
 
-reproduce = typer.Typer(help="Repeat a paper's experiments: measure, store, compare.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from augury.experiment import copies as of_copies
+    from augury.experiment import learning as of_learning
+    from augury.experiment import subsampling as of_subsampling
+    from augury.experiment.learning import toy as of_toy
+else:
+    of_copies, of_learning, of_subsampling, of_toy = lazy.modules(
+        *("augury.experiment.copies", "augury.experiment.learning", "augury.experiment.subsampling", "augury.experiment.learning.toy")
+    )
+
+reproduce = typer.Typer(help="Repeat a paper's experiments: measure, store, compare.", no_args_is_help=True, epilog=EXIT_CODES)
+command = functools.partial(reproduce.command, epilog=EXIT_CODES)
 
 
 def _choice(text: str, metavar: str = "NAMES", panel: str = "Sweep") -> Any:  # noqa: ANN401  (typer gives its options no type)
@@ -42,15 +53,15 @@ def _papers() -> None:
     """Repeat a paper's experiments: measure, store, compare."""
 
 
-@reproduce.command()
+@command()
 def subsampling(
     *,
-    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(NAMES)}.")] = ",".join(NAMES),
+    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(PAPER_TASKS)}.")] = ",".join(PAPER_TASKS),
     features: Annotated[
         str | None, _choice("Networks whose features count, with commas: lenet, lenet-retrained, resnet20-noaug, norbnet, norbnet1152, ...")
     ] = None,
-    score: Annotated[str, _choice(f"Scores, with commas: {', '.join(SCORES)}.")] = ",".join(SCORES),
-    policy: Annotated[str, _choice(f"Policies, with commas: {', '.join(POLICIES)}.")] = ",".join(POLICIES),
+    score: Annotated[str, _choice(f"Scores, with commas: {', '.join(PAPER_SCORES)}.")] = ",".join(PAPER_SCORES),
+    policy: Annotated[str, _choice(f"Policies, with commas: {', '.join(PAPER_POLICIES)}.")] = ",".join(PAPER_POLICIES),
     preset: Annotated[str, _choice("Whom to follow where they differ: code or paper.", "NAME")] = "code",
     c: Annotated[str | None, typer.Option("--C", metavar="NAME", help="The head's C: 1, or cv.", rich_help_panel="Sweep")] = None,
     seeds: Annotated[str, _choice("Draws of each policy that has chance in it.", "N")] = "5",
@@ -71,19 +82,23 @@ def subsampling(
     checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
     chosen = _of_own_data(data, transform=transform, classes=classes, first=first, test=test, model=model, weights=weights)
     if data is not None:
-        tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen), C=c or "1")]
+        tasks = [of_subsampling.own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen), C=c or "1")]
     else:
         variants = (None,) if features is None else names(features)
-        tasks = [paper_task(name, features=one, preset=preset, C=c, data_dir=data_dir) for name in names(task) for one in variants]
-    with silenced(quiet):
-        report = reproduce_subsampling(tasks, out=out, scores=names(score), policies=names(policy), seeds=checked.seeds, jobs=checked.jobs)
+        tasks = [
+            of_subsampling.paper_task(name, features=one, preset=preset, C=c, data_dir=data_dir) for name in names(task) for one in variants
+        ]
+    with silenced(quiet), held(out):
+        report = of_subsampling.reproduce_subsampling(
+            tasks, out=out, scores=names(score), policies=names(policy), seeds=checked.seeds, jobs=checked.jobs
+        )
     answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)
 
 
-@reproduce.command()
+@command()
 def copies(
     *,
-    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(NAMES)}.")] = ",".join(NAMES),
+    task: Annotated[str, _choice(f"Tasks of the paper, with commas: {', '.join(PAPER_TASKS)}.")] = ",".join(PAPER_TASKS),
     preset: Annotated[str, _choice("Whose transforms: code (mild), or paper (wide).", "NAME")] = "code",
     seeds: Annotated[str, _choice("Draws of points, network and policies.", "N")] = "5",
     jobs: Annotated[str, _choice("Processes, -1 for one a core; no result but the time depends on it.", "N")] = "1",
@@ -103,19 +118,19 @@ def copies(
     checked = RunConfig.read(data=data or "", seeds=seeds, jobs=jobs)
     chosen = _of_own_data(data, transform=transform, classes=classes, first=first, test=test, model=model, weights=weights)
     if data is not None:
-        tasks = [own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen))]
+        tasks = [of_subsampling.own_task(RunConfig.read(data=data, data_dir=data_dir, **chosen))]
     else:
-        tasks = [paper_task(name, preset=preset, C="1", data_dir=data_dir) for name in names(task)]
-    with silenced(quiet):
-        report = reproduce_copies(tasks, out=out, seeds=checked.seeds, jobs=checked.jobs)
+        tasks = [of_subsampling.paper_task(name, preset=preset, C="1", data_dir=data_dir) for name in names(task)]
+    with silenced(quiet), held(out):
+        report = of_copies.reproduce_copies(tasks, out=out, seeds=checked.seeds, jobs=checked.jobs)
     answer({"report": str(report), "tasks": [one.group for one in tasks]}, f"report: {report}", as_json=json_)
 
 
-@reproduce.command()
+@command()
 def learning(
     *,
-    task: Annotated[str, _choice(f"Tasks, with commas: {', '.join(TASKS)}; with @NETWORK for another network.")] = "mnist-1",
-    row: Annotated[str | None, _choice(f"Augmentations, with commas; all but controls if not given: {', '.join(ROWS)}.")] = None,
+    task: Annotated[str, _choice(f"Tasks, with commas: {', '.join(LEARNING_TASKS)}; with @NETWORK for another network.")] = "mnist-1",
+    row: Annotated[str | None, _choice(f"Augmentations, with commas; all but controls if not given: {', '.join(LEARNING_ROWS)}.")] = None,
     transformation: Annotated[
         Path | None, _choice("A transformation trained adversarially (a safetensors file), for the rows that end in -G.", "FILE")
     ] = None,
@@ -129,12 +144,14 @@ def learning(
     """*Learning to Augment Influential Data*: learned augmentations beside all that one would pick instead, with the same labels."""
     checked = RunConfig.read(data="", seeds=seeds, jobs=jobs)
     rows = None if row is None else names(row)
-    with silenced(quiet):
-        report = reproduce_learning(out, names(task), rows, checked.seeds, checked.jobs, data_dir=data_dir, transformation=transformation)
+    with silenced(quiet), held(out):
+        report = of_learning.reproduce_learning(
+            out, names(task), rows, checked.seeds, checked.jobs, data_dir=data_dir, transformation=transformation
+        )
     answer({"report": str(report), "tasks": list(names(task))}, f"report: {report}", as_json=json_)
 
 
-@reproduce.command()
+@command()
 def toy(
     *,
     seeds: Annotated[str, _choice("Draws of the points, with everything that follows from them.", "N")] = "5",
@@ -144,6 +161,6 @@ def toy(
 ) -> None:
     """Points in the plane, both rows of Figure 3 of *Learning to Augment Influential Data*."""
     checked = RunConfig.read(data="", seeds=seeds)
-    with silenced(quiet):
-        report = reproduce_toy(out=out, seeds=checked.seeds)
+    with silenced(quiet), held(out):
+        report = of_toy.reproduce_toy(out=out, seeds=checked.seeds)
     answer({"report": str(report)}, f"report: {report}", as_json=json_)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from augury import lazy
+from augury.choices import Method, Order, Preference
 from augury.errors import InputError
-from augury.evaluation import check_update
 from augury.experiment.checks import Check, at_least, flag, names, one_of, path, positive, processes, share, text
 from augury.experiment.copy_settings import checked_price, checked_weight
 from augury.experiment.settings import ELSEWHERE, Settings
-from augury.scores import Method
-from augury.selection import Order, Preference
+
+if TYPE_CHECKING:
+    from augury import evaluation
+else:
+    evaluation = lazy.module("augury.evaluation")
 
 __all__ = ["ELSEWHERE", "OF_COPIES", "OF_POINTS", "CopyFormat", "RunConfig", "Target", "Unit"]
 
@@ -22,9 +26,9 @@ OF_POINTS = ("score", "policy", "preference", "update", "downweight")  # setting
 OF_COPIES = ("price", "copy_weight")  # and where points are
 
 
-def _setting(default: Any, panel: str, meaning: str, check: Check) -> Any:  # noqa: ANN401  (a field of any type)
-    """A field with the text that documents it, here and in the command line's help."""
-    return field(default=default, metadata={"panel": panel, "help": meaning, "check": check})
+def _setting(default: Any, panel: str, meaning: str, check: Check, *also: str) -> Any:  # noqa: ANN401  (a field of any type)
+    """A field with the text that documents it, here and in the command line's help, where it may have further names."""
+    return field(default=default, metadata={"panel": panel, "help": meaning, "check": check, "also": also})
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,22 @@ class RunConfig(Settings):
         "auto",
         "Model",
         "The network that gives the features: auto (tiny, lenet or resnet20, by the images' shape), tiny, lenet, cnn128, cnn512, norbnet, "
-        "allconv, strided, resnet20, resnet56, timm:NAME.",
+        "allconv, strided, resnet20, resnet56, timm:NAME, or your own, MODULE:FACTORY, which is imported and called.",
         text,
     )
     weights: str | None = _setting(
-        None, "Model", "Its weights, a safetensors file; without them it is trained on the training points.", path
+        None, "Model", "Its weights, a safetensors file; without them it is trained on the training points.", path, "--checkpoint"
     )
-    epochs: int = _setting(40, "Model", "Epochs of that training, which uses no augmentation.", at_least(1))
+    layer: str | None = _setting(
+        None,
+        "Model",
+        "The layer whose output are the features, of maps their mean; with ':input' after it, its input. If not given, what goes into the "
+        "last linear layer.",
+        text,
+    )
+    epochs: int = _setting(
+        40, "Model", "Epochs of that training, which uses no augmentation; with 0 the network stays as it was made.", at_least(0)
+    )
     C: float = _setting(1.0, "Model", "Inverse strength of the head's L2 penalty.", positive)
     device: str = _setting("auto", "Model", "Where networks run: auto, cpu, cuda.", text)
     copies: CopyFormat = _setting("png", "Output", "Files of the chosen points' copies.", one_of(CopyFormat))
@@ -141,7 +154,7 @@ class RunConfig(Settings):
         if self.target == "val" and self.score not in ("influence", "validation"):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
         if self.update:
-            check_update(self.method, self.policy)
+            evaluation.check_update(self.method, self.policy)
 
     def _check_unit(self) -> None:
         given = [option.name for option in fields(self) if option.name in self.idle and getattr(self, option.name) != option.default]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-
-from augury.copies import CopyOrdering
+from augury import lazy
 from augury.experiment.checks import UnexpectedError, text
+
+if TYPE_CHECKING:
+    from augury import copies
+else:
+    copies = lazy.module("augury.copies")
 
 AUTO: Literal["auto"] = "auto"
 
@@ -31,12 +34,12 @@ class Price(NamedTuple):
             raise UnexpectedError("nats of the target's loss a copy, 0 or more, such as 1e-5, or accuracy a copy, such as 0.001%")
         return found
 
-    def recommended(self, ordering: CopyOrdering) -> int:
+    def recommended(self, ordering: copies.CopyOrdering) -> int:
         """The number of copies that is predicted to be worth most after its price, the smallest of the best: perhaps 0."""
         if self.of == "loss":
             return ordering.recommended(self.amount)
         curve = ordering.predicted()
-        return int(curve["budget"][int(np.argmax(curve["accuracy"] - self.amount * curve["budget"]))])
+        return int(curve["budget"][int((curve["accuracy"] - self.amount * curve["budget"]).argmax())])
 
 
 def checked_price(value: object) -> str:

@@ -5,28 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
 
 from augury.augmentation import CopiedFeatures
 from augury.copies import CopyOrdering, choose_copies, flag_copies
 from augury.copies.flags import NEIGHBOURS
 from augury.evaluation import Curve
 from augury.experiment.copy_curve import CHOSEN, RANDOM, WEIGHTED, Labelled, compared, measure_copies
-from augury.experiment.copy_files import chosen_copies, copy_images, save_copies, write_copies
+from augury.experiment.copy_files import chosen_copies, save_copies, write_copies
 from augury.experiment.copy_settings import Price, weight_of
-from augury.experiment.pipeline import Pipeline, as_bytes
-from augury.files import write_atomic
+from augury.experiment.gallery import save_gallery, shown_copies
+from augury.experiment.pipeline import Pipeline
 from augury.head import SoftmaxHead
 from augury.progress import say
 from augury.report.copy_folder import Flags
-
-GALLERY_POINTS = 12  # points with chosen copies, shown with at most
-GALLERY_COPIES = 12  # so many of them each
-GALLERY_FLAGGED = 16
 
 
 @dataclass(frozen=True)
@@ -141,24 +136,8 @@ class CopyStages:
 
     @cached_property
     def gallery(self) -> Path:
-        """`gallery.npz`: pixels of the points whose copies were chosen first, with these copies, and of flagged copies and their points."""
-        path = self.stages.folder / "gallery.npz"
+        """`gallery.npz`: what the report shows: chosen, flagged and other copies, and their points."""
+        path, train = self.stages.folder / "gallery.npz", self.stages.splits.train
         if not path.exists():
-            train, transform = self.stages.splits.train, self.stages.transform
-            chosen = first_families(self.ordering.selected, len(transform))
-            flagged = self.flags.worst(GALLERY_FLAGGED)
-            points = np.unique(np.concatenate([chosen, flagged]) // len(transform))
-            arrays: dict[str, Any] = {"points": points, "point_images": as_bytes(train.images[points])}
-            for name, candidates in (("chosen", chosen), ("flagged", flagged)):
-                arrays |= {name: candidates, f"{name}_images": as_bytes(copy_images(train, candidates, transform))}
-            arrays["copy_names"] = np.array(transform.names)
-            write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
+            save_gallery(path, train, self.stages.transform, shown_copies(self.ordering, self.flags, len(train)))
         return path
-
-
-def first_families(chosen: Int64[np.ndarray, " chosen"], copies: int) -> Int64[np.ndarray, " shown"]:
-    """Of the chosen candidates those of the first points, the first of each: point by point, in the order of the choice."""
-    point = chosen // copies
-    _, first = np.unique(point, return_index=True)
-    families = [chosen[point == point[start]][:GALLERY_COPIES] for start in np.sort(first)[:GALLERY_POINTS]]
-    return np.concatenate(families)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from augury.experiment.pipeline import Pipeline
 from augury.experiment.settings import Settings
 from augury.experiment.splits import fingerprint
 from augury.files import PARTIAL, digest, read_json, remove_partial, write_json
-from augury.model import resolve_device
+from augury.lock import held
+from augury.model import features, resolve_device
+from augury.model.cache import content_key
+from augury.networks import is_own
 from augury.progress import say
 
 PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "torch")
@@ -26,29 +30,35 @@ EARLIER = {"unit": "points"}  # what records mean that do not tell it
 CURE = "give another folder, or delete that one"
 
 
-def claim(stages: Pipeline) -> None:
-    """Write the resolved configuration and the versions, or check that an earlier run of the same configuration has written them.
+def claim(stages: Pipeline) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder during a block, which it begins with the record of the run: the resolved configuration and the versions.
+
+    Where an earlier run has left its record, it must be of the same configuration and data.
 
     Raises
     ------
     InputError
-        If the folder is none, holds something else, or lies where its files would count as data; nothing in it is then changed.
+        If the folder is none, holds something else, or lies where its files would count as data, or another process works in it; nothing
+        in it is then changed.
     """
-    claim_folder(stages.folder, stages.config, lambda: resolve(stages), device=stages.config.device)
+    return claim_folder(stages.folder, stages.config, lambda: resolve(stages), device=stages.config.device)
 
 
-def claim_folder(folder: Path, config: Settings, resolve_all: Callable[[], dict[str, Any]], *, device: str) -> None:
+@contextlib.contextmanager
+def claim_folder(folder: Path, config: Settings, resolve_all: Callable[[], dict[str, Any]], *, device: str) -> Iterator[None]:
     """What `claim` does, for any kind of run: `resolve_all` reads the data and tells the record that a resumed run must match."""
     check_folder(folder, config)
     resolve_device(device)
-    found = _record_of(folder)
-    resolved = resolve_all()
-    if found is None:
-        write_json(folder / CONFIG, resolved)
-    else:
-        _check_same(found, resolved, folder, [setting.name for setting in fields(config)])
-    remove_partial(folder)
-    _note_versions(folder / VERSIONS)
+    with held(folder):
+        found = _record_of(folder)
+        resolved = resolve_all()
+        if found is None:
+            write_json(folder / CONFIG, resolved)
+        else:
+            _check_same(found, resolved, folder, [setting.name for setting in fields(config)])
+        remove_partial(folder)
+        _note_versions(folder / VERSIONS)
+        yield
 
 
 def check_folder(folder: Path, config: Settings) -> None:
@@ -86,10 +96,17 @@ def resolve(stages: Pipeline) -> dict[str, Any]:
         "class_names": list(splits.train.classes),
         **{f"{name}_points": len(part) for name, part in parts.items()},
         **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
-        "model": stages.network.recipe.name,
-        "features": stages.network.features,
-        "weights_digest": digest(Path(config.weights).read_bytes()) if config.weights else None,
+        "model": stages.architecture,
+        "features": features(stages.fresh, splits.train.images[:1], device="cpu").shape[1],
+        "weights_digest": _digest_of_weights(stages),
     }
+
+
+def _digest_of_weights(stages: Pipeline) -> str | None:
+    """Of the file, or of what a factory of the user's own has made; networks of Augury's own follow from name and seed."""
+    if is_own(stages.architecture):
+        return content_key(stages.fresh)
+    return digest(Path(stages.config.weights).read_bytes()) if stages.config.weights else None
 
 
 def versions() -> dict[str, str]:
@@ -104,7 +121,7 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
         found = read_json(folder / CONFIG)
         if "train_digest" in found:
             return EARLIER | found
-    elif not folder.exists() or all(file.name.endswith(PARTIAL) for file in folder.iterdir()):
+    elif all(file.name.endswith(PARTIAL) for file in folder.iterdir()):
         return None
     raise InputError(f"out: {folder} holds files but no run; give a new or empty folder")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from augury.data import Examples
 from augury.errors import InputError
 from augury.evaluation import WITH_FEATURES, Curve, Draw, measure
 from augury.experiment.config import RunConfig
+from augury.experiment.gallery import save_gallery, shown_points
 from augury.experiment.splits import Splits, fingerprint, read_splits
-from augury.files import write_atomic
 from augury.head import SoftmaxHead
 from augury.learned.copies import READERS
-from augury.model import Model, resolve_device
-from augury.networks import Init, Network, build, default_for, load_weights
+from augury.model import Model, check_output, resolve_device
+from augury.networks import Init, Network, build, create, default_for, feature_layer, is_own, load_weights
 from augury.progress import say
 from augury.scores import Scores, score
 from augury.selection import Ordering, budget_size, rank
@@ -34,8 +34,6 @@ BATCH = {
     "cpu": 64,
     "cuda": 512,
 }  # images that go through the network at once; on a CPU, larger activations cost more to allocate than to compute
-GALLERY_POINTS = 24
-GALLERY_COPIES = 12
 RANDOM = "random"
 
 
@@ -80,11 +78,15 @@ class Pipeline:
         except InputError as error:
             raise InputError(str(error).replace("points", self.config.unit)) from None
 
+    @property
+    def architecture(self) -> str:
+        """The network's name: where nobody chose one, by the images' shape."""
+        return default_for(*self.splits.train.shape) if self.config.model == "auto" else self.config.model
+
     @cached_property
     def network(self) -> Network:
-        """The network before training: fresh, or with the ready weights."""
-        points = self.splits.train
-        name = default_for(*points.shape) if self.config.model == "auto" else self.config.model
+        """One of Augury's own networks before training: fresh, or with the ready weights."""
+        points, name = self.splits.train, self.architecture
         channels, height, width = points.shape
         shape = {"channels": channels, "height": height, "width": width}
         init: Init = "paper" if name in PAPER_NETWORKS else "default"
@@ -94,15 +96,34 @@ class Pipeline:
         return network
 
     @cached_property
+    def fresh(self) -> Model:
+        """The network before training, or with its ready weights, and its feature layer."""
+        config, points = self.config, self.splits.train
+        if not is_own(self.architecture):
+            made = Model.of(self.network)
+            return made if config.layer is None else replace(made, layer=config.layer)
+        network = create(config.model, config.seed)
+        if config.weights:
+            load_weights(network, config.weights)
+        made = Model(network, feature_layer(network) if config.layer is None else config.layer)
+        check_output(network, points.images, len(points.classes) if self.trains else None)
+        return made
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained on the training points, for want of ready weights."""
+        return not self.config.weights and self.config.epochs > 0
+
+    @cached_property
     def model(self) -> Model:
         """The network that gives the features: ready, or trained on the training points and kept as `model.safetensors`."""
         path, checkpoint = self.folder / "model.safetensors", self.folder / "training.safetensors"
-        made = Model.of(self.network)
-        if not self.config.weights and path.exists():
-            made = model.load(path)
-        elif not self.config.weights:
+        made = self.fresh
+        if self.trains and path.exists():
+            made = model.load(path, made.network)
+        elif self.trains:
             points = self.splits.train
-            say(f"model: training {self.network.recipe.name} on {len(points)} points")
+            say(f"model: training {self.architecture} on {len(points)} points")
             settings = TrainingConfig(epochs=self.config.epochs, batch=_batch(len(points)), seed=self.config.seed)
             train(made.network, points.images, points.labels, config=settings, checkpoint=checkpoint, device=self.config.device)
             model.save(made, path)
@@ -154,7 +175,7 @@ class Pipeline:
 
     def cause(self) -> dict[str, Any]:
         """What made the scores: enough to tell whether a file belongs to the same points and network."""
-        return {"data": fingerprint(self.splits.train), "model": self.network.recipe.name, "seed": self.config.seed}
+        return {"data": fingerprint(self.splits.train), "model": self.architecture, "seed": self.config.seed}
 
     @cached_property
     def ordering(self) -> Ordering:
@@ -223,17 +244,10 @@ class Pipeline:
 
     @cached_property
     def gallery(self) -> Path:
-        """`gallery.npz`: pixels of the points with the highest and lowest scores, and of chosen points with their copies."""
+        """`gallery.npz`: what the report shows: points, and copies of the chosen ones."""
         path = self.folder / "gallery.npz"
         if not path.exists():
-            order = np.argsort(-self.scores.values, kind="stable")
-            chosen = self.ordering.selected[:GALLERY_COPIES]
-            images = self.splits.train.select
-            copies = self.transform.copies(images(chosen).images)
-            arrays: dict[str, Any] = {"chosen_copies": as_bytes(copies), "copy_names": np.array(self.transform.names)}
-            for name, indices in (("highest", order[:GALLERY_POINTS]), ("lowest", order[::-1][:GALLERY_POINTS]), ("chosen", chosen)):
-                arrays |= {name: indices, f"{name}_images": as_bytes(images(indices).images)}
-            write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
+            save_gallery(path, self.splits.train, self.transform, shown_points(self.ordering, len(self.transform)))
         return path
 
 
@@ -248,8 +262,3 @@ def _load(network: Network, path: str) -> None:
 def _batch(points: int) -> int:
     """Paper 2's 512 for its 1,000 points, and never less than two steps an epoch."""
     return min(512, math.ceil(points / 2))
-
-
-def as_bytes(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Images in [0, 1] as bytes; bytes stay as they are."""
-    return images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)

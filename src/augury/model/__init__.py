@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from augury.model.definition import Model, load, save
 from augury.model.features import copy_features, features
+from augury.model.outputs import check_output
 from augury.model.reading import resolve_device
 
-__all__ = ["Model", "copy_features", "features", "load", "resolve_device", "save"]
+__all__ = ["Model", "check_output", "copy_features", "features", "load", "resolve_device", "save"]

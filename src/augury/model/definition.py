@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Model:
     layer
         A name as in `network.named_modules()`: the features are what this layer gives out. With `:input` after the name, they are what
         it takes in: for the last linear layer of a classifier, `fc:input`. The empty name is the network itself, whose output are the
-        class scores. Whatever its shape, a point's value is flattened.
+        class scores. Of maps, (points, channels, height, width), the mean over all places counts; other values are flattened.
     recipe
         For one of Augury's own networks, how to build it again, so that `save` and `load` need nothing else.
 
@@ -73,12 +74,24 @@ def save(model: Model, path: str | Path) -> Path:
 def load(path: str | Path, network: nn.Module | None = None) -> Model:
     """Read what `save` wrote; `network`, which then receives the weights, is needed unless it was one of the reference networks."""
     _, metadata = read_weights(path)
-    record = json.loads(metadata.get(METADATA_KEY, "{}"))
-    if record.get("kind") != "model":
-        raise InputError(f"{path}: weights without Augury's record of layer and network; build the network and call load_weights on it")
-    recipe = None if record["recipe"] is None else Recipe(**record["recipe"])
-    if network is None and recipe is None:
-        raise InputError(f"{path}: holds the weights of a network of yours; build it and give it as `network`")
-    model = Model(network, record["layer"], recipe) if network is not None else Model.of(build(**record["recipe"], seed=0))
+    layer, recipe = _recorded(metadata, path)
+    if network is None:
+        if recipe is None:
+            raise InputError(f"{path}: holds the weights of a network of yours; build it and give it as `network`")
+        network = build(**asdict(recipe), seed=0).module
+    model = Model(network, layer, recipe)
     load_weights(model.network, path)
     return model
+
+
+def _recorded(metadata: Mapping[str, str], path: str | Path) -> tuple[str, Recipe | None]:
+    """The layer and the recipe of which a file's record tells."""
+    try:
+        record = json.loads(metadata[METADATA_KEY])
+        kind, layer = record["kind"], str(record["layer"])
+        recipe = None if record["recipe"] is None else Recipe(**record["recipe"])
+    except (KeyError, TypeError, ValueError, RecursionError):  # whatever a record of something else leads to
+        kind = None
+    if kind != "model":
+        raise InputError(f"{path}: weights without Augury's record of layer and network; build the network and call load_weights on it")
+    return layer, recipe

@@ -98,7 +98,10 @@ def _read(network: nn.Module, images: npt.NDArray[Any], device: torch.device, ca
     if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(images):
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"layer: it gives {found} for {len(images)} images; expected a tensor whose first axis are the points")
-    result: Block = value.reshape(len(images), -1).float().cpu().numpy()
+    single = value.float()
+    if single.ndim == 4:
+        single = single.mean(dim=(2, 3))
+    result: Block = single.reshape(len(images), -1).cpu().numpy()
     return result
 
 

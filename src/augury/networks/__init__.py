@@ -15,10 +15,22 @@ from torch import nn
 
 from augury.errors import InputError
 from augury.networks import convolutional, pretrained, residual, strided
+from augury.networks.own import create, feature_layer, is_own
 from augury.networks.seeding import seeded
 from augury.networks.weights import load_weights, read_weights
 
-__all__ = ["Network", "Recipe", "build", "default_for", "load_weights", "read_weights", "seeded"]
+__all__ = [
+    "Network",
+    "Recipe",
+    "build",
+    "create",
+    "default_for",
+    "feature_layer",
+    "is_own",
+    "load_weights",
+    "read_weights",
+    "seeded",
+]
 
 Init = Literal["default", "paper"]
 

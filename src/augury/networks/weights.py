@@ -21,7 +21,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected weights as safetensors") from None
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); expected weights as safetensors") from None
+        raise InputError(
+            f"{path}: not a readable safetensors file ({error}); expected weights as safetensors.torch.save_file writes them"
+        ) from None
 
 
 def load_weights(module: nn.Module, path: str | Path, *, skip: str | None = None) -> None:

@@ -2,86 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from augury.experiment.folder import claim_folder
+from augury import lazy
 from augury.experiment.learn_run.config import LearnConfig
-from augury.experiment.learn_run.stages import LEARNED, LearnStages
-from augury.files import read_json, read_table
-from augury.learned import LearnedAugmentation
-from augury.report.learn_run import write_learn_report
+
+if TYPE_CHECKING:
+    from augury.experiment.learn_run.running import LearnRun, learn_run
+    from augury.experiment.learn_run.stages import LEARNED, LearnStages
 
 __all__ = ["LEARNED", "LearnConfig", "LearnRun", "LearnStages", "learn_run"]
 
-
-@dataclass(frozen=True)
-class LearnRun:
-    """A finished run of `augury learn`: its folder and the results in it.
-
-    Parameters
-    ----------
-    folder, config
-        Where, and what.
-    results
-        A row a retrained network: `augmentation`, `seed`, `accuracy`, `loss`, and how many labels it has used.
-    check
-        A row an augmented batch: the `predicted` and the `measured` change of the target's loss.
-    report
-        The page.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    results: pd.DataFrame
-    check: pd.DataFrame
-    report: Path
-
-    @classmethod
-    def load(cls, folder: str | Path) -> LearnRun:
-        """Read a folder."""
-        folder = Path(folder)
-        results, _ = read_table(folder / "results.parquet", "learn-results", ("augmentation", "seed", "accuracy", "loss"))
-        check, _ = read_table(folder / "check.parquet", "check", ("predicted", "measured"))
-        return cls(folder, read_json(folder / "config.json"), results, check, folder / "report.html")
-
-    @property
-    def file(self) -> Path:
-        """Where the augmentation lies."""
-        return self.folder / "augmentation.safetensors"
-
-    @property
-    def augmentation(self) -> LearnedAugmentation:
-        """What was learned."""
-        return LearnedAugmentation.load(self.file)
-
-
-def learn_run(config: LearnConfig | None = None, *, out: str | Path, **settings: Any) -> LearnRun:  # noqa: ANN401  (the fields of LearnConfig)
-    """Divide the labels, learn, check the predictions, retrain with the learned augmentation and with others, report.
-
-    Parameters
-    ----------
-    config
-        What to do; or give its fields as keywords, or both, the keywords winning: `learn_run(data="digits", out="learned")`.
-    out
-        The folder. What an earlier, perhaps killed, run of the same configuration left there is taken up; the result is the same, file for
-        file, as that of a run that was never interrupted.
-
-    Raises
-    ------
-    InputError
-        If the folder holds a run of another configuration or of other data, or the configuration or data are bad.
-    """
-    settled = LearnConfig.read(**(settings if config is None else asdict(config) | settings))
-    folder = Path(out).expanduser()
-    stages = LearnStages(settled, folder)
-    claim_folder(folder, settled, stages.record, device=settled.device)
-    stages.labels, stages.augmentation, stages.history, stages.check, stages.results, stages.pictures  # noqa: B018  (each writes its file)
-    if not (folder / "report.html").exists():
-        write_learn_report(folder)
-    shutil.rmtree(stages.checkpoints, ignore_errors=True)
-    return LearnRun.load(folder)
+__getattr__ = lazy.names(__name__, {"running": ("LearnRun", "learn_run"), "stages": ("LEARNED", "LearnStages")})

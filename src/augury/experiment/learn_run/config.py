@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
+from augury.choices import BASELINES, Rule
 from augury.experiment.checks import Check, UnexpectedError, at_least, names, one_of, positive, share, text
 from augury.experiment.config import RunConfig
 from augury.experiment.settings import Settings
-from augury.learned.baselines import BASELINES
-from augury.learned.teaching_config import Rule
 
 Kind = Literal["bounded", "learned"]
 NONE = "none"
@@ -97,7 +96,7 @@ class LearnConfig(Settings):
     )
     draws: int = field(default=4, metadata=_told("Learning", "How many draws an image are compared.", at_least(2)))
     divergence: float = field(
-        default=0.05, metadata=_told("Learning", "What keeps the draws varied: the weight of their divergence from uniform.", _not_negative)
+        default=0.003, metadata=_told("Learning", "What keeps E near its beginning: the weight of its divergence from that.", _not_negative)
     )
     share: float = field(default=0.8, metadata=_told("Learning", "The share of each batch that is augmented.", _up_to_one))
     folds: int = field(default=3, metadata=_told("Learning", "Of the cross-fitting, where there is no target.", at_least(2)))
