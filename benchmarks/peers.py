@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 .venv-bench/bin/python benchmarks/peers.py
 
-20,000 points, 256 features, 10 classes, float32, 2,000 target points. Each side starts from the same fitted weights and gives the
-self-influence of every point and its influence on the targets' mean loss. pyDVL and captum put the penalty on the intercepts as well, which
-costs the same; so each side's error is against a dense closed form of its own problem in float64. Writes `peers.json` beside this file.
+20,000 points, 256 features, 10 classes, 2,000 target points, in float32 and in float64. Each side starts from the same fitted weights and
+gives the self-influence of every point and its influence on the targets' mean loss. pyDVL and captum put the penalty on the intercepts as
+well, which costs the same; so each side's error is against a dense closed form of its own problem in float64. Writes `peers.json` beside
+this file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from data import synthetic
@@ -32,11 +34,10 @@ with warnings.catch_warnings():
 POINTS, TARGETS, FEATURES, CLASSES = 20_000, 2_000, 256, 10
 DAMPING = 1e-3  # penalty a point
 BATCH = 2_000
-REPEATS = 2  # the other sides take half a minute each
 WHAT = (
     "Self-influence of every training point of a softmax head, and its influence on the mean loss of 2,000 target points, from the fitted "
-    "weights on: float32, processor seconds of one thread. `errors`: relative, against a dense closed form in float64, of the one and the "
-    "other. The floor counts C - 1 classes, half the Hessian, its factor and one triangular solve a point and class."
+    "weights on; processor seconds of one thread. `error`: the larger relative one of both, in the Euclidean norm, against a dense closed "
+    "form in float64. The floor counts C - 1 classes, half the Hessian, its factor and one triangular solve a point and class."
 )
 
 Points = tuple[Tensor, Tensor]
@@ -45,8 +46,16 @@ Scores = tuple[Tensor, Tensor]  # self-influence, influence on the targets
 
 def ours(head: SoftmaxHead, points: Points, target: Points) -> Scores:
     """Both from one factorisation."""
-    asked = Influences(head, points, "exact")
+    asked = Influences(head, points, "exact", dtype="float32" if points[0].dtype == torch.float32 else "float64")
     return -asked.own().values, -asked.of(points, target).values
+
+
+def linear(head: SoftmaxHead, dtype: torch.dtype) -> nn.Linear:
+    """The head as the other sides want it."""
+    model = nn.Linear(FEATURES, CLASSES)
+    with torch.no_grad():
+        model.weight, model.bias = (nn.Parameter(torch.from_numpy(values).to(dtype)) for values in (head.coef_, head.intercept_))
+    return model
 
 
 def residuals(model: nn.Module, points: Points) -> Tensor:
@@ -111,42 +120,54 @@ def closed_form(model: nn.Linear, points: Points, target: Points, *, intercepts:
     return torch.cat(own), ((r @ s) * f).sum(1)
 
 
-def floor(n: int, machine: Machine) -> float:
+def floor(n: int, machine: Machine, dtype: str) -> float:
     """Half the Hessian, Cholesky, and a triangular solve for every point, with C - 1 classes."""
     k, p = CLASSES - 1, FEATURES + 1
-    return machine.floor(operations=n * k * (k + 1) * p**2 / 2 + (k * p) ** 3 / 3 + n * (k * p) ** 2)
+    return machine.floor(operations=n * k * (k + 1) * p**2 / 2 + (k * p) ** 3 / 3 + n * (k * p) ** 2, dtype=dtype)
 
 
-def errors(found: Scores, truth: Scores) -> list[float]:
-    """Relative differences, in the Euclidean norm."""
-    return [float((theirs.double() - true).norm() / true.norm()) for theirs, true in zip(found, truth, strict=True)]
+def error(found: Scores, truth: Scores) -> float:
+    """The larger relative difference of both, in the Euclidean norm."""
+    return max(float((theirs.double() - true).norm() / true.norm()) for theirs, true in zip(found, truth, strict=True))
 
 
-def main(n: int) -> None:
-    """All sides in turn."""
-    torch.set_num_threads(1)
-    X, y = synthetic(n + TARGETS, FEATURES, CLASSES, seed=0, dtype=torch.float32)
+def measured(n: int, dtype: str, machine: Machine, repeats: int) -> dict[str, Any]:
+    """One case: all sides in turn."""
+    X, y = synthetic(n + TARGETS, FEATURES, CLASSES, seed=0, dtype=getattr(torch, dtype))
     points, target = (X[:n], y[:n]), (X[n:], y[n:])
     head = SoftmaxHead(C=1 / (DAMPING * n)).fit(*points)
-    model = nn.Linear(FEATURES, CLASSES)
-    model.load_state_dict({"weight": torch.from_numpy(head.coef_).float(), "bias": torch.from_numpy(head.intercept_).float()})
-    scores: dict[str, Scores] = {}
-    ways: dict[str, Callable[..., Scores]] = {OURS: partial(ours, head), "pyDVL": partial(pydvl, model), "captum": partial(captum, model)}
-    sides = {name: (lambda name=name, way=way: scores.update({name: way(points, target)})) for name, way in ways.items()}
-    seconds = interleaved(sides, REPEATS, warm=False)
-    model.double().requires_grad_(requires_grad=False)
+    model = linear(head, X.dtype)
+    ways: dict[str, Callable[[], Scores]] = {
+        OURS: partial(ours, head, points, target),
+        "pyDVL": partial(pydvl, model, points, target),
+        "captum": partial(captum, model, points, target),
+    }
+    found: dict[str, Scores] = {}
+    seconds = interleaved({name: lambda name=name: found.__setitem__(name, ways[name]()) for name in ways}, repeats, warm=False)
     double = [(part[0].double(), part[1]) for part in (points, target)]
-    truths = {intercepts: closed_form(model, *double, intercepts=intercepts) for intercepts in (True, False)}
-    found = {name: errors(made, truths[name != OURS]) for name, made in scores.items()}
-    title = f"self-influence and influence, n = {n:,}, d = {FEATURES}, C = {CLASSES}, float32"
+    models = {OURS: linear(head, torch.float64), "pyDVL": model.double(), "captum": model.double()}
+    with torch.no_grad():
+        truths = {name: closed_form(models[name], *double, intercepts=name != OURS) for name in ways}
+    wrong = {f"error_of_{name}": error(found[name], truths[name]) for name in ways}
+    title = f"self-influence and influence, n = {n:,}, d = {FEATURES}, C = {CLASSES}, {dtype}"
+    return case(title, seconds, floor(n, machine, dtype), **wrong)
+
+
+def main(n: int, repeats: int) -> None:
+    """Both precisions."""
+    torch.set_num_threads(1)
     machine = Machine.measured()
-    done = case(title, seconds, floor(n, machine), errors=found)
-    print(seconds, found)
+    cases = []
+    for dtype in ("float32", "float64"):
+        cases.append(measured(n, dtype, machine, repeats))
+        print(cases[-1], flush=True)
     if n == POINTS:
-        save(__file__, WHAT, [done], machine, ["pydvl", "captum"])
+        save(__file__, WHAT, cases, machine, ["pydvl", "captum"])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=POINTS, help="fewer for a trial, which is not stored")
-    main(parser.parse_args().points)
+    parser.add_argument("--repeats", type=int, default=1, help="turns; the other sides take half a minute each, or more")
+    arguments = parser.parse_args()
+    main(arguments.points, arguments.repeats)

@@ -107,11 +107,11 @@ SEPARABLE = np.column_stack([Y * 2.0 - 1, np.zeros(20)])
 
 CALLS: dict[str, tuple[Act, str]] = {
     # shapes and types
-    "features with three axes": (fit(X[:, :, None]), "X: "),
-    "features of no point": (fit(X[:0], Y[:0]), "X: "),
-    "features that are words": (fit([["a", "b"]] * 20), "X: "),
-    "features that are complex": (fit(X + 1j), "X: "),
-    "features whose rows differ in length": (fit([[1.0]] * 19 + [[1.0, 2.0]]), "X: "),
+    "features with three axes": (fit(X[:, :, None]), "X, y: "),
+    "features of no point": (fit(X[:0], Y[:0]), "X, y: "),
+    "features that are words": (fit([["a", "b"]] * 20), "X, y: "),
+    "features that are complex": (fit(X + 1j), "X, y: "),
+    "features whose rows differ in length": (fit([[1.0]] * 19 + [[1.0, 2.0]]), "X, y: "),
     "features as a tensor with three axes": (fit(torch.zeros(20, 3, 1)), "X: shape"),
     "more labels than points": (fit(X, Y[:-1]), "y: "),
     "labels with two columns": (fit(torch.tensor(X), np.column_stack([Y, Y])), "y: labels of shape"),
@@ -129,8 +129,8 @@ CALLS: dict[str, tuple[Act, str]] = {
     "a point chosen twice": (lambda: augury.augmentation.augment(EXAMPLES, [1, 1], "flip"), "chosen: a point is there twice"),
     "halves of points": (lambda: augury.augmentation.augment(EXAMPLES, [0.5], "flip"), "chosen: shape"),
     # NaN and infinity
-    "a NaN feature": (fit(spoilt(X, (4, 1), np.nan)), "X: "),
-    "an infinite feature": (fit(spoilt(X, (4, 1), np.inf)), "X: "),
+    "a NaN feature": (fit(spoilt(X, (4, 1), np.nan)), "X, y: "),
+    "an infinite feature": (fit(spoilt(X, (4, 1), np.inf)), "X, y: "),
     "a NaN feature in a tensor": (fit(torch.tensor(spoilt(X, (4, 1), np.nan))), "X: point 4 has a NaN or infinite feature"),
     "a NaN feature of a candidate": (influence(candidates=(spoilt(X, (4, 1), np.nan), Y)), "candidates"),
     "a NaN feature of a copy": (copies(spoilt(COPIES, (4, 1), np.nan)), "copies"),

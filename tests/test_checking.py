@@ -23,7 +23,7 @@ TRAIN, TARGET = POINTS.split(0.4, 0)
 
 
 def augmentation(**bounds: float) -> LearnedAugmentation:
-    G = BoundedTransformation(1, 8, 8, **bounds)
+    G = BoundedTransformation.only(1, 8, 8, **bounds) if bounds else BoundedTransformation(1, 8, 8)
     return LearnedAugmentation(G, TauDistribution(1, 8, 8, tau_size=G.tau_size), share=0.5)
 
 

@@ -254,9 +254,7 @@ def test_a_healthy_transformation_is_neither() -> None:
 
 
 def test_statistics_are_those_of_known_shifts() -> None:
-    transformation = BoundedTransformation(
-        *(1, 8, 8), rotation=0, scale=0, shear=0, shift=0.25, flow=0, brightness=0.5, contrast=0, clamp=False
-    )
+    transformation = BoundedTransformation.only(1, 8, 8, shift=0.25, brightness=0.5, clamp=False)
     images = np.full((3, 1, 8, 8), 100, np.uint8)
     images[0] = 200
     found = measure(transformation, images, draws=50, seed=4)

@@ -11,6 +11,7 @@ import pytest
 
 import augury
 from augury import choices, lazy, scores, selection
+from augury.experiment import rechosen
 from augury.experiment.learning import ROWS, TASKS
 from augury.experiment.subsampling import NAMES, POLICIES, SCORES
 from augury.learned import baselines, teaching_config
@@ -46,6 +47,8 @@ def test_the_words_that_settings_and_help_list_are_those_that_the_modules_know()
     assert tuple(POLICIES) == choices.PAPER_POLICIES
     assert choices.LEARNING_TASKS == TASKS
     assert tuple(ROWS) == choices.LEARNING_ROWS
+    assert choices.RECHOSEN_TASKS == rechosen.NAMES
+    assert tuple(rechosen.WAYS) == choices.RECHOSEN_WAYS
 
 
 def test_a_lazy_module_is_imported_when_one_of_its_names_is_first_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from augury.choices import EngineName
 from augury.errors import InputError
-from augury.parallel import LOCAL, Engine, Name, each, held, one_thread
+from augury.parallel import LOCAL, Engine, each, held, one_thread
 from augury.shards import FeatureTable, score_table, scoring
 
 CLUSTERS = ("ray", "dask")
@@ -113,7 +114,7 @@ def test_a_worker_of_this_machine_that_ends_is_told_with_the_cure_and_others_wor
 
 @pytest.mark.parametrize(("name", "package", "module"), [("ray", "ray", "ray"), ("dask", "distributed", "distributed")])
 def test_an_engine_that_is_not_installed_is_told_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch, name: Name, package: str, module: str
+    monkeypatch: pytest.MonkeyPatch, name: EngineName, package: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"engine '{name}' needs the package '{package}'.*pip install 'augury\[{name}\]'"):
@@ -202,7 +203,7 @@ def test_work_that_kills_every_worker_that_takes_it_is_told_with_the_cure(cluste
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_an_address_where_no_cluster_answers_is_told(name: Name) -> None:
+def test_an_address_where_no_cluster_answers_is_told(name: EngineName) -> None:
     address = {"ray": "127.0.0.1:9", "dask": "tcp://127.0.0.1:9"}[name]
     with pytest.raises(InputError, match=rf"address: no (Ray|Dask) cluster answers at '{address}'"):
         list(each(square, [(1,)], Engine(name=name, address=address)))

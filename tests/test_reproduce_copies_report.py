@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import augury.cli.reproduce as reproduce_module
 from augury.cells import Cells
 from augury.cli import app
 from augury.errors import InputError
@@ -212,7 +211,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append((tasks, settings))
         return Path("report.md")
 
-    monkeypatch.setattr(reproduce_module, "reproduce_copies", reproduce)
+    monkeypatch.setattr("augury.experiment.copies.reproduce_copies", reproduce)
     return found
 
 

@@ -162,7 +162,7 @@ def test_no_gradient_is_recorded_though_the_augmentation_has_parameters() -> Non
 
 def test_a_transformation_by_tau_is_driven_by_uniform_taus() -> None:
     batch = torch.rand(400, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 0 + 0.5
-    brighter = BoundedTransformation(1, 4, 4, brightness=0.3, rotation=0, scale=0, shear=0, shift=0, flow=0, contrast=0)
+    brighter = BoundedTransformation.only(1, 4, 4, brightness=0.3)
     change = (draw(brighter, batch, 3) - batch)[:, 0, 0, 0] / 0.3
     expected = random_tau(400, 1, torch.Generator().manual_seed(0))[:, 0]
     assert -1 <= float(change.min()) < -0.98 < 0.98 < float(change.max()) <= 1

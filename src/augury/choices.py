@@ -11,6 +11,9 @@ Method = Literal["influence", "loss", "validation", "margin", "support", "unifor
 Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]  # of `augury.rank`,
 Order = Literal["sampled", "ranked", "stratified", "determinantal"]  # likewise
 Rule = Literal["choice", "gradient"]  # of `augury.TeachingConfig`
+EngineName = Literal["local", "ray", "dask"]  # of `augury.Engine`
+TableMethod = Literal["influence", "loss", "validation", "uniform"]  # of `augury.shards.score_table`,
+TableOrder = Literal["sampled", "ranked"]  # and of `select_table`
 BASELINES = ("none", "crop", "affine", "heuristic", "randaugment", "trivialaugment", "random-tau", "adversarial-tau")
 
 PAPER_TASKS = tuple(f"{data}-{transform}" for data in ("mnist", "cifar10", "norb") for transform in ("translate", "rotate", "crop"))
@@ -38,3 +41,6 @@ LEARNING_ROWS = (
     *("random-tau-wide", "random-tau-G", "learned", "learned-online", "learned-G", "learned-gradient", "learned-literal"),
     *("best-of-4", "worst-of-4"),
 )
+
+RECHOSEN_TASKS = ("mnist-translate", "mnist-rotate", "cifar10", "cifar10-ready")
+RECHOSEN_WAYS = ("none", "random", "points", "once", "rechosen", "full")

@@ -123,7 +123,7 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):
 
     def _check_settings(self) -> None:
         if not isinstance(self.C, Real) or not self.C > 0:
-            raise InputError(f"C: got {self.C}; expected a positive number, or numpy.inf for no penalty")
+            raise InputError(f"C: got {self.C!r}; expected a positive number, or numpy.inf for no penalty")
         if not self.tol > 0:
             raise InputError(f"tol: got {self.tol}; expected a positive number, such as 1e-10")
         if self.max_iter < 1:

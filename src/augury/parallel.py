@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
+from augury.choices import EngineName
 from augury.errors import InputError, MissingExtraError
 
 T = TypeVar("T")
-Name = Literal["local", "ray", "dask"]
 ATTEMPTS = 3  # more that a cluster makes of work whose worker died
 
 
@@ -41,20 +42,28 @@ class Engine:
         and stopped when the work is done.
     kept
         Workers that are ready: what `held` gives.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine, its package is not installed, or the local one is given an address.
     """
 
     jobs: int = 1
-    name: Name = "local"
+    name: EngineName = "local"
     address: str | None = None
     kept: Parallel | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.name not in get_args(Name):
-            raise InputError(f"engine: got {self.name!r}; expected one of {', '.join(get_args(Name))}")
+        if self.name not in get_args(EngineName):
+            raise InputError(f"engine: got {self.name!r}; expected one of {', '.join(get_args(EngineName))}")
         if self.jobs == 0:
             raise InputError("jobs: got 0; expected a number of processes, or -1 for one a core")
         if self.name == "local" and self.address is not None:
             raise InputError(f"address: {self.address!r} given, and the engine is local; expected engine 'ray' or 'dask' with an address")
+        package = _PACKAGES.get(self.name)
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra=self.name, purpose=f"engine {self.name!r}")
 
     @classmethod
     def of(cls, jobs: int | Engine) -> Engine:
@@ -62,6 +71,7 @@ class Engine:
         return jobs if isinstance(jobs, Engine) else cls(jobs)
 
 
+_PACKAGES = {"ray": "ray", "dask": "distributed"}
 LOCAL = Engine()
 
 
@@ -71,7 +81,7 @@ def each(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], engine: E
     Raises
     ------
     InputError
-        If workers end before their work is done, which is mostly for lack of memory, or if there is no such cluster.
+        If workers end before their work is done, which is mostly for lack of memory, or cannot be given it, or if there is no such cluster.
     """
     work = (delayed(_single)(function, call) for call in calls)
     with _pool(engine, "generator" if ordered else "generator_unordered") as pool, _losses_told(engine):
@@ -127,7 +137,7 @@ def _local(_: Engine) -> Iterator[None]:
 @contextlib.contextmanager
 def _ray(engine: Engine) -> Iterator[Any]:
     """Ray's backend for joblib on a connected cluster, whose workers are started again, with their work, when they die."""
-    ray, backend = _extra("ray", "ray"), _extra("ray.util.joblib.ray_backend", "ray").RayBackend
+    ray, backend = importlib.import_module("ray"), importlib.import_module("ray.util.joblib.ray_backend").RayBackend
     connected = not ray.is_initialized()
     if connected:
         try:
@@ -146,7 +156,7 @@ def _ray(engine: Engine) -> Iterator[Any]:
 @contextlib.contextmanager
 def _dask(engine: Engine) -> Iterator[Any]:
     """The backend for Dask on a connected cluster, whose scheduler gives the work of a worker that died to another one."""
-    distributed, backend = _extra("distributed", "dask"), _extra("joblib._dask", "dask").DaskDistributedBackend
+    distributed, backend = importlib.import_module("distributed"), importlib.import_module("joblib._dask").DaskDistributedBackend
     with contextlib.ExitStack() as stack:
         place = engine.address
         if place is None:
@@ -156,7 +166,8 @@ def _dask(engine: Engine) -> Iterator[Any]:
             client = stack.enter_context(distributed.Client(place, set_as_default=False))
         except (OSError, ValueError) as error:
             raise _unreachable("Dask", engine, "dask scheduler", error) from error
-        kind = type("Telling", (backend,), {"submit": _submit, "retrieve_result_callback": _retrieve})
+        own = {"submit": _submit, "retrieve_result_callback": _retrieve, "effective_n_jobs": _at_least_two}
+        kind = type("Telling", (backend,), own)
         yield kind(client=client, retries=ATTEMPTS)
 
 
@@ -178,15 +189,12 @@ def _retrieve(self: Any, out: Any) -> Any:  # noqa: ANN401  (as above)
     return super(type(self), self).retrieve_result_callback(out)
 
 
-_CLUSTERS: dict[Name, Callable[[Engine], contextlib.AbstractContextManager[Any]]] = {"local": _local, "ray": _ray, "dask": _dask}
+def _at_least_two(self: Any, n_jobs: int) -> int:  # noqa: ANN401  (as above)
+    """The cluster's threads; never one, or joblib would do the work in this process, as where all workers but one are being started again."""
+    return max(2, int(super(type(self), self).effective_n_jobs(n_jobs)))
 
 
-def _extra(module: str, extra: str) -> ModuleType:
-    """An optional package's module, or the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise MissingExtraError(module.split(".", maxsplit=1)[0], extra=extra, purpose=f"engine {extra!r}") from None
+_CLUSTERS: dict[EngineName, Callable[[Engine], contextlib.AbstractContextManager[Any]]] = {"local": _local, "ray": _ray, "dask": _dask}
 
 
 def _unreachable(what: str, engine: Engine, command: str, error: Exception) -> InputError:
@@ -201,14 +209,25 @@ def _losses_told(engine: Engine) -> Iterator[None]:
     """Turn the loss of workers, for which each engine has an exception of its own, into one clear error."""
     try:
         yield
-    except Exception as error:
-        if not (isinstance(error, TerminatedWorkerError) or type(error).__name__ in _LOST):
-            raise
-        again = "" if engine.name == "local" else f", {1 + ATTEMPTS} times in a row"
+    except (pickle.PicklingError, BrokenProcessPool) as error:
+        if isinstance(error, TerminatedWorkerError):
+            raise _lost(engine) from error
         raise InputError(
-            f"jobs: a worker process ended before its work was done{again}, probably for lack of memory; give fewer jobs (now "
-            f"{engine.jobs}), or workers with more memory. What is stored by then is not done again"
+            f"jobs: the work cannot be sent to a worker ({error}); use one process, or a network and copies of classes that a new process "
+            "can import, without locks or open files"
         ) from error
+    except Exception as error:
+        if type(error).__name__ not in _LOST:
+            raise
+        raise _lost(engine) from error
+
+
+def _lost(engine: Engine) -> InputError:
+    again = "" if engine.name == "local" else f", {1 + ATTEMPTS} times in a row"
+    return InputError(
+        f"jobs: a worker process ended before its work was done{again}, probably for lack of memory; give fewer jobs (now "
+        f"{engine.jobs}), or workers with more memory. What is stored by then is not done again"
+    )
 
 
 _LOST = {"ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "OutOfMemoryError", "KilledWorker"}  # Ray's and Dask's

@@ -84,7 +84,8 @@ def unpickled(content: bytes) -> object:
 class _Interpreter(pickle._Unpickler):  # noqa: SLF001  (from the one in C no instruction can be taken out; joblib builds on this one, too)
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) not in NAMES:
-            raise InputError(f"asks for {module}.{name}, which no CIFAR-10 batch needs and which could run code; delete this file")
+            asked = ascii(f"{module}.{name}")[1:-1]
+            raise InputError(f"asks for {asked}, which no CIFAR-10 batch needs and which could run code; delete this file")
         return NAMES[module, name]
 
 

@@ -34,7 +34,7 @@ from augury.errors import InputError
 from augury.head import SoftmaxHead
 from augury.influence.corrected import corrected, own_forms, own_matrices, self_corrected
 from augury.influence.effects import Effect, along, changes, mean_gradient
-from augury.influence.own import Own, by_single, estimated, own, own_influence
+from augury.influence.own import Own, by_single, estimated, own, own_influence, trust_in
 from augury.influence.trust import Estimate, Trust
 from augury.influence.verify import own_verified, verified
 from augury.softmax import spreads
@@ -43,7 +43,6 @@ __all__ = ["Correction", "Effect", "Influences", "Precision", "influence", "leve
 
 Correction = Literal["leverage"] | None
 Precision = Literal["float64", "float32"]
-ITERATED = 1e-6  # a larger residual is that of an estimate
 SINGLE = 1e-4  # error of single precision, by the largest value, that is too large
 
 
@@ -214,7 +213,7 @@ class Influences:
         if penalty is not None:
             state = state.with_penalty(penalty, self.solver)
         state, found = (state, _self_corrected(state)) if with_correction else self._own(state)
-        trust = _trust(state, found)
+        trust = trust_in(state, found)
         if verify:
             expected = found.values if with_correction else found.values * state.points.weights
             trust = replace(trust, verified=own_verified(state, expected, count=verify, seed=seed))
@@ -236,7 +235,7 @@ class Influences:
         if isinstance(state.curvature, ExactCurvature):
             s = state.curvature.solve(rhs)
             gap = (state.curvature.product(s) - rhs).norm() / rhs.norm().clamp(min=torch.finfo(rhs.dtype).tiny)
-            return s.reshape(state.V.shape), _trust(state, Own(s[0], float(gap), None))
+            return s.reshape(state.V.shape), trust_in(state, Own(s[0], float(gap), None))
         assert isinstance(state.curvature, IterativeCurvature)
         try:
             found = state.curvature.solution(rhs)
@@ -244,7 +243,7 @@ class Influences:
             if self.solver == "cg" or not (self.once or isinstance(state.curvature.close, SingleFactor)):
                 raise
             return self._solved(self._carefully(spanned=False), rhs)
-        return found.solution.reshape(state.V.shape), _trust(state, Own(found.solution[0], found.residual, None, found.condition))
+        return found.solution.reshape(state.V.shape), trust_in(state, Own(found.solution[0], found.residual, None, found.condition))
 
     def _own(self, state: FittedHead) -> tuple[FittedHead, Own]:
         """Self-influence by the way that costs least, and the state that gave it."""
@@ -264,21 +263,6 @@ class Influences:
         self.once, self.dtype = False, "float64"
         self._states.clear()
         return self._state(spanned=spanned)
-
-
-def _trust(state: FittedHead, found: Own) -> Trust:
-    curvature = state.curvature
-    solver = (
-        "exact"
-        if isinstance(curvature, ExactCurvature)
-        else "single"
-        if found.single
-        else "cg"
-        if found.residual < ITERATED
-        else "estimate"
-    )
-    condition = curvature.condition if isinstance(curvature, ExactCurvature) else found.condition or math.nan
-    return Trust(solver, found.residual, condition, state.head.converged_, state.step, found.leverage)
 
 
 def _checked_correction(correction: Correction) -> bool:

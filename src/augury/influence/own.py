@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augury.curvature import FittedHead, IterativeCurvature, PointSet, SingleFactor
+from augury.curvature import ExactCurvature, FittedHead, IterativeCurvature, PointSet, SingleFactor
+from augury.influence.trust import Trust
 from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, project, spread
 
 CHECKED = 8  # points whose values are computed in a second way
+ITERATED = 1e-6  # a larger residual of conjugate gradients is that of an estimate
 AGREED = 1e-9  # relative difference of the two ways that is no reason to prefer the slower one
 
 
@@ -124,3 +127,13 @@ def estimated(state: FittedHead, points: PointSet, seed: int = 0) -> Own:
     exact = _iterated(state, points.at(torch.as_tensor(chosen)), curvature)
     error = (values[chosen] - exact.values).abs() / exact.values.abs().clamp(min=torch.finfo(values.dtype).tiny)
     return Own(values, float(error.max()), None, exact.condition)
+
+
+def trust_in(state: FittedHead, found: Own) -> Trust:
+    """What is known of values from a state."""
+    if isinstance(state.curvature, ExactCurvature):
+        solver, condition = "exact", state.curvature.condition
+    else:
+        solver = "single" if found.single else "cg" if found.residual < ITERATED else "estimate"
+        condition = found.condition or math.nan
+    return Trust(solver, found.residual, condition, state.head.converged_, state.step, found.leverage)

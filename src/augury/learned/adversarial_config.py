@@ -78,18 +78,7 @@ class AdversarialConfig:
 
     def affine(self, height: int, width: int) -> BoundedTransformation:
         """The random affine maps whose flows are the real ones."""
-        return BoundedTransformation(
-            1,
-            height,
-            width,
-            rotation=self.rotation,
-            scale=self.scale,
-            shear=self.shear,
-            shift=self.shift,
-            flow=0,
-            brightness=0,
-            contrast=0,
-        )
+        return BoundedTransformation.only(1, height, width, rotation=self.rotation, scale=self.scale, shear=self.shear, shift=self.shift)
 
     def stops(self, rows: int) -> list[int]:
         """The steps after which a row of the log is still to be written, where `rows` are there."""

@@ -135,6 +135,14 @@ class BoundedTransformation(WarpingTransformation):
         bounds: dict[str, Any] = dict(WIDE)
         return cls(channels, height, width, **bounds)
 
+    @classmethod
+    def only(
+        cls, channels: int, height: int, width: int, *, border: str = "edge", clamp: bool = True, **bounds: Real
+    ) -> BoundedTransformation:
+        """One with no changes but those whose bounds are given."""
+        every: dict[str, Any] = dict.fromkeys(LIMITS, 0) | bounds
+        return cls(channels, height, width, border=border, clamp=clamp, **every)
+
     def usual(self) -> list[float]:
         """`within` the usual bounds, which are the defaults, where its own are wider."""
         parameters = inspect.signature(BoundedTransformation).parameters

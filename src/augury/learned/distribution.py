@@ -81,7 +81,7 @@ class TauDistribution(nn.Module):
         start = STEEPEST * torch.atanh(self.first.log() / STEEPEST)
         moved = self.shared[:, None].expand(-1, len(images), self.tau_size)
         if self.body is not None:
-            moved = moved + self.body(images).view(len(images), -1, self.tau_size).transpose(0, 1)
+            moved = moved + self.body(images).view(len(images), len(self.shared), self.tau_size).transpose(0, 1)
         raw = start + (moved if self.widths else torch.cat([moved, -moved]))
         return (STEEPEST * torch.tanh(raw / STEEPEST)).exp()
 

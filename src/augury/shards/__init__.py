@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from augury.choices import TableMethod, TableOrder
 from augury.shards.fit import fit_table
-from augury.shards.scoring import ScoreTable, TableMethod, score_table
-from augury.shards.selecting import TableOrder, select_table
+from augury.shards.scoring import ScoreTable, score_table
+from augury.shards.selecting import select_table
 from augury.shards.table import Columns, FeatureTable, Shard
 
 __all__ = ["Columns", "FeatureTable", "ScoreTable", "Shard", "TableMethod", "TableOrder", "fit_table", "score_table", "select_table"]

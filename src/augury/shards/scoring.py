@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from augury.choices import TableMethod
 from augury.curvature import ExactCurvature, FittedHead, PointSet
 from augury.errors import InputError
 from augury.files import METADATA_KEY, digest
@@ -33,7 +34,6 @@ from augury.shards.table import Block, Columns, FeatureTable, Shard
 from augury.softmax import Local, SoftmaxProblem, local, offset, project
 from augury.solvers import NotPositiveDefiniteError, cholesky
 
-TableMethod = Literal["influence", "loss", "validation", "uniform"]
 TOGETHER = 4  # times as many points as elsewhere are scored at once, since H^-1 is read anew for them
 RECORD, STATE, KIND = "scores.json", "state.npz", "score table"
 

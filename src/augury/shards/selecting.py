@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augury.choices import TableOrder
 from augury.errors import InputError
 from augury.files import METADATA_KEY
 from augury.progress import track
@@ -25,7 +26,6 @@ from augury.selection.ordering import checked_seed
 from augury.shards import storage
 from augury.shards.scoring import ScoreTable, read_part
 
-TableOrder = Literal["sampled", "ranked"]
 ROWS = 1 << 20  # that are looked at together, if the budget is smaller than half of them
 NOISE = "noise"
 

@@ -61,7 +61,7 @@ class PointDistribution(TauDistribution):
     """E for the rule `choice`: a point to the distribution of its tau, uniform to begin with."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__(2, 1, 1, tau_size=2)
+        super().__init__(2, 1, 1, tau_size=2, widths=True)
         self.body = layers(1, 4, seed)
         last = self.body[-1]
         assert isinstance(last, nn.Linear)

@@ -52,7 +52,7 @@ DRAWS = 30  # of each point's transition, for means
 ONCE: dict[str, Any] = {"every": STEPS, "warmup": 0, "curvature_points": POINTS}
 TEACHING = {  # by rule; both judge by influence itself: a point that F is sure of has little to teach it
     "gradient": TeachingConfig(rule="gradient", learning_rate=0.01, **ONCE),
-    "choice": TeachingConfig(aligned=False, divergence=0.1, learning_rate=0.0075, **ONCE),
+    "choice": TeachingConfig(aligned=False, divergence=0.1, significance=0, learning_rate=0.0075, **ONCE),
 }
 
 

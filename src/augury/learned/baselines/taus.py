@@ -84,7 +84,8 @@ class AdversarialTau:
 
 def random_affine(channels: int, height: int, width: int) -> RandomTau:
     """Random turns, sizes, shears and shifts within `BoundedTransformation`'s bounds; no flow and no colour."""
-    return RandomTau(BoundedTransformation(channels, height, width, flow=0, brightness=0, contrast=0, saturation=0, hue=0))
+    none = dict.fromkeys(("flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0)
+    return RandomTau(BoundedTransformation(channels, height, width, **none))
 
 
 def _losses(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
