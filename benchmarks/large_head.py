@@ -2,27 +2,33 @@
 
     OMP_NUM_THREADS=1 python benchmarks/large_head.py [large]
 
-First a head of 5,959 parameters that both ways can do: what conjugate gradients with each preconditioner take and how far they
-are from the exact solution. With `large`, then, 1,000 classes and 200 features (200,799 parameters, whose Hessian would take 300 GiB).
-Writes `large_head.json` beside this file.
+First a head of 5,959 parameters that both ways can do: influence on a target by conjugate gradients against the dense factor, with the
+difference of their values, and what one solve takes with each preconditioner. With `large`, then, 1,000 classes and 200 features (200,799
+parameters, whose Hessian would take 300 GiB), where conjugate gradients are alone. Writes `large_head.json` beside this file.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from typing import Any
 
 import torch
 from data import synthetic
-from machine import Machine, save
+from machine import OURS, Machine, case, save
 
 from augury.head import SoftmaxHead
 from augury.influence import Influences
 from augury.softmax import class_blocks, design, kronecker, project
 from augury.solvers import conjugate_gradients
 
-PENALTY, TOL = 1.0, 1e-12
+PENALTY, TOL, TARGET = 1.0, 1e-12, 1000
+Points = tuple[torch.Tensor, torch.Tensor]
+WHAT = (
+    "Heads with many classes, float64, one thread: influence of every training point on a target's mean loss by conjugate gradients, from "
+    "the fitted head on; `error against exact`: the largest difference from the dense factor's values, by their largest."
+)
 
 
 def timed(work: Any) -> tuple[Any, float]:  # noqa: ANN401  (any work, any result)
@@ -50,51 +56,55 @@ def preconditioners(head: SoftmaxHead, X: torch.Tensor, y: torch.Tensor) -> dict
     return found
 
 
+def problem(n: int, d: int, C: int) -> tuple[Points, Points, dict[str, Any]]:
+    """Training points, target points of the same kind, and what the case is called."""
+    X, y = synthetic(n + TARGET, d, C, seed=0)
+    called = {"case": f"influence on a target, n = {n:,}, d = {d}, C = {C}", "parameters": (C - 1) * (d + 1)}
+    return (X[:n], y[:n]), (X[n:], y[n:]), called
+
+
 def compared(n: int, d: int, C: int) -> dict[str, Any]:
-    """One head both ways: influence on a target, and self-influence, estimated and exact."""
-    X, y = synthetic(n, d, C, seed=0)
-    target = synthetic(1000, d, C, seed=1)
-    head, fitting = timed(lambda: SoftmaxHead(C=1 / PENALTY).fit(X, y))
-    by_cg, seconds = timed(lambda: Influences(head, (X, y), "cg").of((X, y), target))
-    exact, exact_seconds = timed(lambda: Influences(head, (X, y), "exact").of((X, y), target))
-    difference = float((by_cg.values - exact.values).abs().max() / exact.values.abs().max())
-    return {
-        "case": f"n = {n:,}, d = {d}, C = {C}: {(C - 1) * (d + 1):,} parameters",
+    """One head both ways."""
+    points, target, called = problem(n, d, C)
+    head, fitting = timed(lambda: SoftmaxHead(C=1 / PENALTY).fit(*points))
+    found, seconds = timed(lambda: Influences(head, points, "cg").of(points, target))
+    exact, exact_seconds = timed(lambda: Influences(head, points, "exact").of(points, target))
+    more = {
         "fit_seconds": fitting,
-        "seconds": {"cg": seconds, "exact": exact_seconds},
-        "relative_difference": difference,
-        "residual": by_cg.trust.residual,
-        "condition": by_cg.trust.condition,
-        "preconditioners": preconditioners(head, X, y),
+        "error_against_exact": float((found.values - exact.values).abs().max() / exact.values.abs().max()),
+        "residual": found.trust.residual,
+        "condition": found.trust.condition,
+        "preconditioners": preconditioners(head, *points),
     }
+    return case(called.pop("case"), {OURS: [seconds], "dense factor": [exact_seconds]}, **called, **more)
 
 
 def large(n: int, d: int, C: int) -> dict[str, Any]:
-    """Fit and influence where no Hessian fits."""
-    X, y = synthetic(n, d, C, seed=0)
-    head, fitting = timed(lambda: SoftmaxHead(C=1 / PENALTY, tol=1e-8).fit(X, y))
-    found, seconds = timed(lambda: Influences(head, (X, y)).of((X, y), synthetic(1000, d, C, seed=1)))
-    return {
-        "case": f"n = {n:,}, d = {d}, C = {C}: {(C - 1) * (d + 1):,} parameters",
+    """Fit and influence where no Hessian fits; what the process has held at most, in GiB."""
+    points, target, called = problem(n, d, C)
+    head, fitting = timed(lambda: SoftmaxHead(C=1 / PENALTY, tol=1e-8).fit(*points))
+    found, seconds = timed(lambda: Influences(head, points).of(points, target))
+    more = {
         "fit_seconds": fitting,
         "fit_steps": head.n_iter_,
-        "converged": head.converged_,
-        "seconds": {found.trust.solver: seconds},
         "residual": found.trust.residual,
         "condition": found.trust.condition,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
+    if not head.converged_ or found.trust.solver != "cg":
+        raise SystemExit(f"{called['case']}: {head.failure_}; {found.trust.solver}")
+    return case(called.pop("case"), {OURS: [seconds]}, **called, **more)
 
 
 def main() -> None:
     """Measure, on one thread."""
     torch.set_num_threads(1)
-    cases = [compared(5000, 100, 60)]
+    machine, cases = Machine.measured(), [compared(5000, 100, 60)]
+    print(cases[-1], flush=True)
     if "large" in sys.argv[1:]:
         cases.append(large(10_000, 200, 1000))
-    what = "Fit, influence on a target, and one solve by preconditioner, of heads with many classes; float64, one thread."
-    save(__file__, what, cases, Machine.measured())
-    for line in cases:
-        print(line)
+        print(cases[-1])
+    save(__file__, WHAT, cases, machine)
 
 
 if __name__ == "__main__":

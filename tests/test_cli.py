@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 from typer.testing import CliRunner
 
-from augury import cli, selection
+from augury import cli, selection, shards
 from augury.cli import commands
 from augury.experiment import RunConfig, folder, pipeline, run
 from augury.experiment.learning import toy
-from augury.scores import Scores
+from augury.head import SoftmaxHead
+from augury.scores import Scores, score
 from augury.selection import Ordering, rank
 
 COMMANDS = ("run", "learn", "demo", "score", "select", "augment", "curve", "report", "doctor")
-PAPERS = ("subsampling", "copies", "learning", "toy")
+PAPERS = ("subsampling", "copies", "learning", "rechosen", "toy")
+GROUPS = {"reproduce": PAPERS, "table": ("score", "select")}
 NARROW = os.environ | {"COLUMNS": "80"}
 DATA = ["digits", "--first", "80", "--classes", "3,8"]
 QUICK = ["--epochs", "3", "--seed", "1"]
@@ -143,7 +147,10 @@ def test_a_result_that_could_not_be_written_is_told_before_any_work(
     assert augury("score", *DATA, *words) == Answer(2, "", f"error: {argument}: . is a folder; expected the name of a file\n")
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("reproduce",), *(("reproduce", name) for name in PAPERS)])
+@pytest.mark.parametrize(
+    "command",
+    [(), *((name,) for name in (*COMMANDS, *GROUPS)), *((group, name) for group, names in GROUPS.items() for name in names)],
+)
 def test_help_imports_nothing_that_computes_and_tells_the_exit_codes(tmp_path: Path, command: tuple[str, ...]) -> None:
     heavy = ("torch", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "datasets", "joblib", "altair", "matplotlib", "kornia")
     script = (
@@ -243,6 +250,16 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
         (["run", "digits", "--score", "beauty"], "score: got 'beauty'; expected one of influence, loss"),
         (["run", "digits", "--budget", "0"], "budget: 0 of 1000 points; expected a number from 1 to 1000"),
         (["run", "digits", "--model", "none"], "no network is called 'none'"),
+        (["run", "digits", "--engine", "spark"], "engine: got 'spark'; expected one of local, ray, dask"),
+        (["score", "digits", "--address", "auto"], "address: 'auto' given, and the engine is local; expected engine 'ray' or 'dask'"),
+        (["run", "digits", "--engine", "dask", "--address", "tcp://127.0.0.1:9"], "no Dask cluster answers at 'tcp://127.0.0.1:9'"),
+        (["reproduce", "learning", "--engine", "spark"], "engine: got 'spark'; expected one of local, ray, dask"),
+        (["reproduce", "rechosen", "--task", "norb"], "task: 'norb' is unknown; expected some of mnist-translate"),
+        (["reproduce", "rechosen", "--way", "best"], "ways: 'best' is unknown; expected some of none, random"),
+        (["table", "score", "nowhere"], "nowhere: no Parquet or Arrow file"),
+        (["table", "score", "nowhere", "--score", "margin"], "score: got 'margin'; expected one of influence, loss, validation, uniform"),
+        (["table", "score", "nowhere", "--address", "auto"], "address: 'auto' given, and the engine is local"),
+        (["table", "select", "."], ".: no scores here; expected a folder that scoring a table has written"),
         (["run", "nowhere"], "no file or folder 'nowhere', nor a named set of that name (digits, mnist, cifar10, norb)"),
         (["run", "digits", "--out", "file"], "out: file is a file; expected a folder"),
         (["score", "file"], "file is of an unknown kind"),
@@ -263,6 +280,37 @@ def test_a_wrong_command_line_ends_with_one_line_and_code_2(
     assert told in last
     assert "Traceback" not in answer.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "odd.npz"]
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_an_engine_that_is_not_installed_is_told_before_any_work(
+    augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    answer = augury("run", *DATA, "--engine", engine, "--out", tmp_path / "run")
+    assert (answer.code, answer.out) == (2, "")
+    assert re.match(rf"error: engine '{engine}' needs the package '{package}'.*pip install 'augury\[{engine}\]'.*\n$", answer.err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_points_in_files_are_scored_and_selected_as_the_package_does_it(augury: Augury, tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    columns = {
+        "a": draws.standard_normal(300),
+        "b": draws.standard_normal(300),
+        "class": draws.integers(0, 3, 300),
+        "other": np.arange(300),
+    }
+    pd.DataFrame(columns).to_parquet(tmp_path / "points.parquet")
+    words = ["--label", "class", "--features", "a,b", "--C", 0.5, "--json", "--quiet"]
+    answer = augury("table", "score", tmp_path / "points.parquet", *words, "--out", tmp_path / "scores")
+    assert json.loads(answer.out) == {"scores": str(tmp_path / "scores"), "method": "influence", "points": 300, "parts": 1}
+    expected = score(np.column_stack([columns["a"], columns["b"]]), columns["class"], "influence", SoftmaxHead(C=0.5))
+    assert_allclose(shards.ScoreTable.load(str(tmp_path / "scores")).to_frame()["score"], expected.values, rtol=1e-7)
+    answer = augury("table", "select", tmp_path / "scores", "--budget", "10%", "--seed", 2, "--out", tmp_path / "selection.parquet")
+    assert answer.out == f"selection: {tmp_path / 'selection.parquet'} (30 of 300 points)\n"
+    taken = pd.read_parquet(tmp_path / "selection.parquet")["index"]
+    assert taken.tolist() == rank(expected, "proportional", "sampled", 2).indices[:30].tolist()
 
 
 def test_interruption_ends_with_130_and_says_how_to_go_on(augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,14 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from augury import cli, data
 from augury.errors import InputError
-from augury.experiment import run
+from augury.experiment import folder, run
 from augury.experiment.learn_run import LearnConfig, LearnRun, learn_run, stages
 from augury.experiment.learn_run import running as runs
 from augury.files import PARTIAL, read_json, read_table, write_json
 from augury.learned import LearnedAugmentation
+from augury.training import Crew
+from test_distributed import TOLERANCE
 from test_resume import Killed, contents, times
 
 SETTINGS: dict[str, Any] = {"data": "digits", "classes": ("3", "8"), "per_class": 20, "steps": 3, "folds": 2, "model": "tiny"}
@@ -66,6 +70,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def together(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command `augury` in two processes that torchrun starts."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "augury.cli"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*torchrun, *words], capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
 def refuse(*args: object, **kwargs: object) -> None:
     raise AssertionError("computed again")
 
@@ -99,6 +110,40 @@ def test_the_command_gives_the_same_files_and_tells_the_result(augury: Augury, f
     assert (again.code, again.err) == (0, "")
     assert f"augmentation: {tmp_path / 'run' / 'augmentation.safetensors'}\n" in again.out
     assert "on the test set" in again.out
+
+
+def test_two_processes_started_by_torchrun_come_to_what_one_does_and_the_first_tells_it(finished: Path, tmp_path: Path) -> None:
+    done = together("learn", *WORDS, "--json", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert told["labels"] == 40
+    assert done.stderr.count("data: digits\n") == 1
+    assert {path.name for path in (tmp_path / "run").iterdir()} == set(FILES)
+    found, expected = LearnRun.load(tmp_path / "run"), LearnRun.load(finished)
+    for name, weight in expected.augmentation.state_dict().items():
+        learned = found.augmentation.state_dict()[name].double()
+        assert_allclose(learned, weight.double(), rtol=0, atol=TOLERANCE * float(weight.abs().max()), err_msg=name)
+    names = ["augmentation", "seed", "train_labels", "target_labels", "test_images"]
+    assert found.results[names].equals(expected.results[names])
+    assert_allclose(found.results["loss"], expected.results["loss"], rtol=TOLERANCE)
+    assert_allclose(found.results["accuracy"], expected.results["accuracy"], atol=1.5 / expected.results["test_images"][0])
+    assert_allclose(found.check, expected.check, rtol=0, atol=10 * TOLERANCE * expected.check.abs().to_numpy().max())
+    assert (tmp_path / "run" / "labels.parquet").read_bytes() == (finished / "labels.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_the_first_of_two_processes_is_refused_all_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rank: int) -> None:
+    sent: list[str | None] = []
+
+    def broadcast(box: list[str | None]) -> None:
+        sent.extend(box)
+        box[0] = "out: it is a file"
+
+    monkeypatch.setattr(runs.distributed, "broadcast_object_list", broadcast)
+    claim = folder.claim_folder(Path(__file__), LearnConfig(data="digits"), dict, device="cpu")
+    with pytest.raises(InputError, match="out: it is a file"), runs._claimed(Crew(rank, 2), claim):
+        raise AssertionError("went on")
+    assert sent == [None if rank else f"out: {__file__} is a file; expected a folder, new or of an earlier run"]
 
 
 def test_a_second_run_computes_nothing_and_touches_no_file(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import augury.curvature.fitted
 import augury.softmax
 from augury.copies import CopyOrdering, choose_copies, class_weighted, worst_group
 from augury.copies.choose import _shares
-from augury.copies.growing import GrowingFit
+from augury.copies.growing import SETTLED, GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.pool import CopyPool
 from augury.copies.weighing import HEAVY
@@ -112,7 +112,8 @@ def test_the_first_round_taken_at_once_is_the_ranking_by_influence(task: Shifted
 
 def test_a_further_step_sees_the_head_moved_by_the_newton_step_of_the_copies_before(two: Shifted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augury.copies.choose, "LEAST", 2)
-    monkeypatch.setattr(augury.copies.growing, "TURNED", np.inf)  # the whole step, wherever it ends
+    for limit in ("TURNED", "DOUBTFUL"):
+        monkeypatch.setattr(augury.copies.growing, limit, np.inf)  # the whole step, wherever it ends
     ordering = choose_copies(two.head, two.train, two.copies, two.target, weight=3)
     assert ordering.budgets[1] == 2
     head, (X, y), (first, second) = two.head, two.pool, ordering.candidates[:2]
@@ -188,6 +189,20 @@ def objective_of(head: SoftmaxHead, task: Shifted, taken: list[int], weight: flo
     X, y = task.pool
     own = losses(head, task.X, task.y).sum() + weight * losses(head, X[taken], y[taken]).sum()
     return float(own + np.square(head.coef_).sum() / 2)
+
+
+def test_copies_that_a_sure_head_gets_wrong_do_not_throw_it_far_off(three: Shifted) -> None:
+    """Their gradient is large and their curvature next to nothing: a whole Newton step would be thousands of times too long."""
+    sure = Shifted(*(30 * part if part.ndim > 1 else part for part in three))
+    head = SoftmaxHead(C=100.0).fit(*sure.train)
+    pool, labels = sure.pool
+    assert losses(head, pool, labels).max() > 20
+    assert losses(head, *sure.train).max() < 1e-2
+    found = choose_copies(head, sure.train, sure.copies, "self", weight=1)
+    together = np.concatenate([sure.X, pool]), np.concatenate([sure.y, labels])
+    real = losses(SoftmaxHead(C=100.0).fit(*together), *together).mean()
+    assert found.loss[0] > 100 * real
+    assert found.loss[-1] < real + 2 * SETTLED
 
 
 @pytest.mark.parametrize("weight", [1, 4])

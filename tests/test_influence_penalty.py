@@ -160,6 +160,7 @@ def test_a_penalty_that_leaves_the_hessian_singular_and_one_with_a_correction_ar
         self_influence(task.head, task.train, "leverage", penalty=SLIGHT)
 
 
+@pytest.mark.filterwarnings("ignore:a point has the leverage")  # each of as many points as features has much
 def test_a_head_of_other_points_is_noticed_although_only_the_span_is_looked_at() -> None:
     task, other = wide(30, 60), wide(31, 60)
     with pytest.warns(UserWarning, match="away from it on these training points"):

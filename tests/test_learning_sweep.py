@@ -19,7 +19,7 @@ import augury.experiment.learning.sweep as sweep_module
 from augury.errors import InputError
 from augury.experiment.learning import ROWS, SCARCITIES, TASKS, Fitting, Lit, Scarcity, Sweep, Task, read_task, reproduce_learning
 from augury.experiment.learning.measure import measure, read
-from augury.experiment.learning.rows import BestOf, Row, WorstOf, augmentation_of, read_rows, transformation_of
+from augury.experiment.learning.rows import BestOf, Deployed, Row, WorstOf, augmentation_of, read_rows, transformation_of
 from augury.experiment.learning.sweep import Cell
 from augury.experiment.learning.tasks import Points
 from augury.learned import FieldTransformation, TauDistribution, TeachingConfig, save_module
@@ -106,7 +106,7 @@ def test_only_target_and_test_images_are_as_deployed(points: dict[str, Points]) 
 
 def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path) -> None:
     names = [row.name for row in read_rows(None, None)]
-    assert set(ROWS) - set(names) == {"worst-of-4", "random-tau-G", "learned-G"}
+    assert set(ROWS) - set(names) == {"worst-of-4", "deployed", "random-tau-G", "learned-G"}
     assert {row.name for row in read_rows(None, tmp_path)} - set(names) == {"random-tau-G", "learned-G"}
     with pytest.raises(InputError, match="'best' is unknown"):
         read_rows(("best",), None)
@@ -117,7 +117,7 @@ def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_every_row_runs_on_folds_and_on_a_target(name: str, points: dict[str, Points], tmp_path: Path) -> None:
     row = ROWS[name]
-    for task in (PLAIN, LIT):
+    for task in (PLAIN, LIT)[row.during == "deployed" :]:
         cell, cost = measure(task, points[task.name], row, 0, tmp_path / task.group, None)
         assert 0 <= cell["accuracy"] <= 1
         assert cell["loss"] > 0
@@ -170,6 +170,20 @@ def test_the_best_and_the_worst_of_four_are_the_ends_of_the_same_effects(points:
     (_, effect, spread, kept, *_), (_, effect_, spread_, kept_, *_) = told
     assert (effect_, spread_) == (pytest.approx(-effect), pytest.approx(spread))
     assert kept < effect < -kept_
+
+
+def test_the_row_that_knows_the_shift_makes_images_as_deployed(points: dict[str, Points]) -> None:
+    images = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(400, dtype=torch.int64)
+    assert LIT.shift is not None
+    when = Moment(build("tiny", channels=1, height=8, width=8, classes=10, seed=0).module, 0, 1, torch.Generator().manual_seed(3))
+    made = Deployed(LIT.shift)(images, labels, when)
+    left = made.std(dim=(1, 2, 3)) / images.std(dim=(1, 2, 3))
+    assert 0.29 < float(left.min()) < 0.33
+    assert 0.47 < float(left.max()) < 0.51
+    row, G = ROWS["deployed"], transformation_of(ROWS["deployed"], (1, 8, 8), None)
+    with pytest.raises(InputError, match="rows: deployed needs a task with a shift"):
+        augmentation_of(row, points[PLAIN.name], G, None, 0.8, 10, 0)
 
 
 def eagerly(row: Row) -> Row:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
+from augury import transforms
 from augury.choices import EngineName
 from augury.errors import InputError
+from augury.model import Model, copy_features, features
+from augury.networks import build
 from augury.parallel import LOCAL, Engine, each, held, one_thread
 from augury.shards import FeatureTable, score_table, scoring
 
@@ -98,6 +103,34 @@ def test_two_processes_score_a_table_to_the_same_bytes_as_one(tmp_path: Path, ta
         score_table(table, str(tmp_path / name), engine=engine)
     assert len(parts(tmp_path / "one")) == 8
     assert parts(tmp_path / "one") == parts(tmp_path / "two")
+
+
+def read_by(engine: Engine) -> tuple[Any, Any]:
+    """Features of 203 images and of their copies, in blocks of 8 and of 2 points."""
+    images = np.random.default_rng(0).integers(0, 256, (203, 1, 8, 8), dtype=np.uint8)
+    network = Model.of(build("tiny", channels=1, height=8, width=8, classes=3, seed=0))
+    turns = transforms.parse("rotate:30:4", size=8)
+    copied = copy_features(network, images, turns.copies, per_point=len(turns), batch=8, device="cpu", engine=engine)
+    return features(network, images, batch=8, device="cpu", engine=engine), copied
+
+
+def test_two_processes_extract_the_same_features_as_one_to_the_last_bit() -> None:
+    for alone, shared in zip(read_by(LOCAL), read_by(Engine(2)), strict=True):
+        np.testing.assert_array_equal(alone, shared)
+
+
+def test_a_feature_that_is_not_finite_is_told_with_its_point_from_another_process() -> None:
+    images = np.zeros((50, 1, 8, 8), np.float32)
+    images[37] = np.nan
+    with pytest.raises(InputError, match="features: point 37 has a feature that is nan"):
+        features(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), images, batch=2, device="cpu", engine=Engine(2))
+
+
+def test_a_network_that_cannot_be_sent_to_another_process_is_told() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    network.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(InputError, match="jobs: the work cannot be sent to a worker"):
+        features(network, np.zeros((50, 1, 8, 8), np.uint8), batch=2, device="cpu", engine=Engine(2))
 
 
 @pytest.mark.parametrize("engine", [LOCAL, Engine(2)], ids=["one", "two"])
@@ -181,6 +214,13 @@ def test_a_cluster_scores_to_the_same_bytes_in_two_processes_neither_of_which_is
     assert len(workers) == 2
     assert os.getpid() not in workers
     assert parts(tmp_path / "local") == parts(tmp_path / "away")
+
+
+@pytest.mark.cluster
+def test_a_cluster_extracts_the_same_features_to_the_last_bit(cluster: Engine) -> None:
+    with held(cluster) as engine:
+        for alone, shared in zip(read_by(LOCAL), read_by(engine), strict=True):
+            np.testing.assert_array_equal(alone, shared)
 
 
 @pytest.mark.cluster

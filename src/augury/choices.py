@@ -39,7 +39,7 @@ LEARNING_TASKS = (
 LEARNING_ROWS = (
     *BASELINES,
     *("random-tau-wide", "random-tau-G", "learned", "learned-online", "learned-G", "learned-gradient", "learned-literal"),
-    *("best-of-4", "worst-of-4"),
+    *("best-of-4", "worst-of-4", "deployed"),
 )
 
 RECHOSEN_TASKS = ("mnist-translate", "mnist-rotate", "cifar10", "cifar10-ready")

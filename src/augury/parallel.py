@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from augury.errors import InputError, MissingExtraError
 
 T = TypeVar("T")
 ATTEMPTS = 3  # more that a cluster makes of work whose worker died
+PATIENCE = 10  # seconds until a machine that does not answer counts as away
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,10 @@ def _ray(engine: Engine) -> Iterator[Any]:
     connected = not ray.is_initialized()
     if connected:
         try:
+            _knock(engine.address)
             own = {"num_cpus": None if engine.jobs in (1, -1) else engine.jobs, "include_dashboard": False}
             ray.init(log_to_driver=False, logging_level="ERROR", **(own if engine.address is None else {"address": engine.address}))
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise _unreachable("Ray", engine, "ray start --head", error) from error
     kind = type("Restarting", (backend,), {"supports_return_generator": True})  # which it does as it is, untold
     try:
@@ -163,6 +166,7 @@ def _dask(engine: Engine) -> Iterator[Any]:
             workers = None if engine.jobs in (1, -1) else engine.jobs
             place = stack.enter_context(distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None))
         try:
+            _knock(engine.address)
             client = stack.enter_context(distributed.Client(place, set_as_default=False))
         except (OSError, ValueError) as error:
             raise _unreachable("Dask", engine, "dask scheduler", error) from error
@@ -190,11 +194,18 @@ def _retrieve(self: Any, out: Any) -> Any:  # noqa: ANN401  (as above)
 
 
 def _at_least_two(self: Any, n_jobs: int) -> int:  # noqa: ANN401  (as above)
-    """The cluster's threads; never one, or joblib would do the work in this process, as where all workers but one are being started again."""
+    """The cluster's threads; never one, which there is while other workers start again: joblib would do the work in this process."""
     return max(2, int(super(type(self), self).effective_n_jobs(n_jobs)))
 
 
 _CLUSTERS: dict[EngineName, Callable[[Engine], contextlib.AbstractContextManager[Any]]] = {"local": _local, "ray": _ray, "dask": _dask}
+
+
+def _knock(address: str | None) -> None:
+    """Raise an `OSError` at once where nothing listens at HOST:PORT; the engines would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 def _unreachable(what: str, engine: Engine, command: str, error: Exception) -> InputError:

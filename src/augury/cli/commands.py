@@ -11,9 +11,10 @@ import typer
 
 from augury import lazy
 from augury.cli.learn import learn
-from augury.cli.options import DATA, EXIT_CODES, MODEL, SETTINGS, Cache, Json, Quiet, ScoresFile, configured, place
+from augury.cli.options import DATA, EXIT_CODES, MODEL, SETTINGS, WORK, Cache, Json, Quiet, ScoresFile, configured, place
 from augury.cli.output import answer, measured, print_checkup, print_table, tell
 from augury.cli.reproduce import reproduce
+from augury.cli.table import table
 from augury.experiment.config import RunConfig
 from augury.progress import silenced
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from augury.report import copies as copies_reports
     from augury.report import learn_run as learn_reports
     from augury.report import learning as learning_reports
+    from augury.report import rechosen as rechosen_reports
     from augury.report import subsampling as sweep_reports
 else:
-    checkups, experiment, scores, selection, reports, copies_reports, learn_reports, learning_reports, sweep_reports = lazy.modules(
-        *("augury.doctor", "augury.experiment", "augury.scores", "augury.selection", "augury.report", "augury.report.copies"),
-        *("augury.report.learn_run", "augury.report.learning", "augury.report.subsampling"),
+    checkups, experiment, scores, selection, reports = lazy.modules(
+        "augury.doctor", "augury.experiment", "augury.scores", "augury.selection", "augury.report"
+    )
+    copies_reports, learn_reports, learning_reports, rechosen_reports, sweep_reports = lazy.modules(
+        *("augury.report.copies", "augury.report.learn_run", "augury.report.learning", "augury.report.rechosen"),
+        "augury.report.subsampling",
     )
 
 DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
@@ -37,6 +42,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}, epilog=EXIT_CODES
 )
 app.add_typer(reproduce, name="reproduce")
+app.add_typer(table, name="table")
 command = functools.partial(app.command, epilog=EXIT_CODES)
 command()(learn)
 
@@ -87,7 +93,7 @@ def demo(
 
 
 @command()
-@configured(*DATA, *MODEL, "score", "target")
+@configured(*DATA, *MODEL, "score", "target", *WORK)
 def score(
     config: RunConfig,
     *,
@@ -147,7 +153,7 @@ def augment(
 
 
 @command()
-@configured(*DATA, *MODEL, "transform", "test_copies", "policy", "preference", "budget", "downweight", "seeds", "jobs")
+@configured(*DATA, *MODEL, "transform", "test_copies", "policy", "preference", "budget", "downweight", "seeds", *WORK)
 def curve(
     config: RunConfig,
     scored: ScoresFile,
@@ -174,10 +180,11 @@ def report(
     json_: Json = False,
 ) -> None:
     """Write the report of a folder anew, from the results in it."""
-    written_by = {  # by what no other kind of folder has
+    written_by = {  # by what no kind of folder below it has
         "settings": sweep_reports.write_sweep_report,
         "baselines": copies_reports.write_copies_report,
-        "cells": learning_reports.write_learning_report,
+        "costs": learning_reports.write_learning_report,
+        "cells": rechosen_reports.write_rechosen_report,
         "augmentation.safetensors": learn_reports.write_learn_report,
     }
     write = next((write for name, write in written_by.items() if (folder / name).exists()), reports.write_report)

@@ -14,10 +14,11 @@ from augury.experiment.learn_run.config import LearnConfig
 from augury.progress import silenced
 
 if TYPE_CHECKING:
+    from augury import training
     from augury.experiment import learn_run as runs
     from augury.report import learn_run as reports
 else:
-    runs, reports = lazy.modules("augury.experiment.learn_run", "augury.report.learn_run")
+    runs, reports, training = lazy.modules("augury.experiment.learn_run", "augury.report.learn_run", "augury.training")
 
 COLUMNS = ["augmentation", "accuracy", "loss", "learned ahead by"]
 
@@ -31,8 +32,10 @@ def learn(
     json_: Json = False,
 ) -> None:
     """Learn an augmentation from your data, check what it predicts, and compare it with others on the same labels."""
-    with silenced(quiet):
+    with training.joined() as crew, silenced(quiet or crew.rank > 0):
         found = runs.learn_run(config, out=out)
+    if crew.rank > 0:  # of the processes that torchrun has started, the first one tells
+        return
     if json_:
         answer(_result(found), "", as_json=True)
         return

@@ -20,6 +20,7 @@ EXIT_CODES = "Exit codes: 0 done, 1 a defect of Augury, 2 bad input, 130 interru
 WORDS = {int: "N", float: "X", bool: ""}
 DATA = ("data", "data_dir", "classes", "first", "size", "test", "test_share", "validation", "validation_share", "seed")
 MODEL = ("model", "weights", "layer", "epochs", "C", "device")
+WORK = ("jobs", "engine", "address")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel="Output")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="The result as JSON on standard output.", rich_help_panel="Output")]
@@ -42,9 +43,9 @@ def configured(*names: str, of: type[Settings] = RunConfig) -> Callable[[Callabl
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
-            given: dict[str, Any] = {}
+            given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
             if of is RunConfig:
-                given = {"data": "", "unit": "points"}  # a command that asks for no data reads none; single stages know points
+                given["unit"] = "points"  # which single stages know
             given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in chosen}
             command(of.read(**given), **options)
 

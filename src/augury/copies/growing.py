@@ -26,7 +26,9 @@ MOVES = 12  # most Newton steps in which a head settles
 NEARER = 4  # times nearer must a step come to the minimum for the Hessian to serve again
 SETTLED = 5e-4  # nats a point by which, about, the objective may stay above its minimum
 TURNED = 0.5  # how steep, for its slope where a step begins, the objective may be where it ends
-SHORTEST = 1 / 64  # of a Newton step, to which its best length is looked for
+DOUBTFUL = 0.1  # nats a point from which a promised decrease is not believed: there J may not rise at all where the step ends
+FINE = 1 / 64  # of a step's length, to which the best one is looked for
+SHORTEST = 1e-9  # of a Newton step
 CG_TOL = 1e-6  # relative residual of the solves for heads too large for a factor
 
 
@@ -193,16 +195,19 @@ class GrowingFit:
     def _move(self, step: Float[Tensor, "directions params"], decrease: float) -> None:
         """Take the step, or where J rises steeply at its end as much of it as leads to where it does not, nor falls steeply.
 
-        J is convex, so that its slope tells of its value: halving brackets its minimum along the step.
+        J is convex, so that its slope tells of its value: halving brackets its minimum along the step. Copies that the head is sure of and
+        wrong about pull hard and curve little, so that their Newton step may be far too long.
         """
-        along, start, bound = self._rows.scores(step), self._z, max(TURNED * decrease, self._bound)
+        along, start = self._rows.scores(step), self._z
+        believed = decrease <= DOUBTFUL * (self._rows.originals + self.size)
+        bound = max(TURNED * decrease, self._bound) if believed else self._bound
         low, length, high = 0.0, 1.0, 1.0
         while True:
             V, z = self.V - length * step, start - length * along
             r = self._rows.slopes(z)
             rise = self._slope(V, r, step, along)
             low, high = (low, length) if rise > bound else (length, high)
-            if high - low <= SHORTEST or (rise <= bound and (length == 1.0 or rise >= -bound)):
+            if high - low <= FINE * high or high < SHORTEST or (rise <= bound and (length == 1.0 or rise >= -bound)):
                 break
             length = (low + high) / 2
         self.V, self._z, self._r = V, z, r

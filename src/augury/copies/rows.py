@@ -101,13 +101,13 @@ class Rows:
     def _parts(self, z: Tensor, chosen: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """Of some rows f and the weighted S, block by block."""
         for part in blocks_of(len(chosen), max(self.f.shape[1], len(self.basis) * z.shape[1])):
-            S = spread(z[chosen[part]], self.basis)
-            yield self.f[chosen[part]].to(dtype), (S if weights is None else S * weights[part, None, None]).to(dtype)
+            S = spread(z[chosen[part]].to(dtype), self.basis.to(dtype))  # rounded only to dtype, or it could be indefinite
+            yield self.f[chosen[part]].to(dtype), S if weights is None else S * weights[part, None, None].to(dtype)
 
     def _hessian_of_few(self, z: Tensor, chosen: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Float[Tensor, "params params"]:
         """The same with two classes, in few operations."""
-        f, S = self.f[chosen].to(dtype), (torch.sigmoid(z) * torch.sigmoid(-z)).to(dtype)
-        return (f.T @ (f * (S if weights is None else S * weights[:, None]))).to(torch.float64)
+        f, S = self.f[chosen].to(dtype), torch.sigmoid(z.to(dtype)) * torch.sigmoid(-z.to(dtype))
+        return (f.T @ (f * (S if weights is None else S * weights[:, None].to(dtype)))).to(torch.float64)
 
 
 def _designs(sets: tuple[PointSet, ...], dtype: torch.dtype) -> Float[Tensor, "rows params"]:

@@ -26,6 +26,7 @@ from augury.solvers import NotPositiveDefiniteError, cholesky, condition_of, kno
 
 Solver = Literal["auto", "exact", "cg"]
 DIGITS = 1e-7  # relative error of an influence, by a bound that lies far above it
+ENOUGH = 1e-8  # relative residual of a solve where single precision is asked for
 ROUGHLY = 1e-2  # relative residual of a solve whose size alone matters
 DOUBLE = "it is done in double; standardise features of very different scale, leave out duplicated ones, or lower C"
 NOT_A_MINIMUM = 1e-4  # a Newton step of more than this share of the largest parameter: the head was not fitted to these points
@@ -86,7 +87,7 @@ def _single_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions para
         warnings.warn(f"single precision cannot factor the Hessian: {DOUBLE}", InfluenceWarning, stacklevel=6)
         return None
     close = SingleFactor(factor, condition_of(hessian, factor))
-    return IterativeCurvature(problem.hessian_operator(V), hessian.diagonal().to(V), close=close)
+    return IterativeCurvature(problem.hessian_operator(V), hessian.diagonal().to(V), tol=ENOUGH, close=close)
 
 
 def _cause(head: SoftmaxHead) -> str:
@@ -228,6 +229,8 @@ class FittedHead:
 def _step(curvature: Curvature, problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> float:
     """The largest change of a parameter that a Newton step would bring, to a few digits."""
     gradient = problem.gradient(V).detach().reshape(1, -1)
+    if isinstance(curvature, IterativeCurvature) and isinstance(curvature.close, SingleFactor):
+        return float(curvature.close.solve(gradient).abs().max())
     if isinstance(curvature, IterativeCurvature):
         return float(curvature.solution(gradient, tol=ROUGHLY).solution.detach().abs().max())
     return float(curvature.solve(gradient).detach().abs().max())

@@ -53,7 +53,7 @@ class ExactCurvature:
     @cached_property
     def condition(self) -> float:
         """Condition number of H scaled to a diagonal of ones, by a few steps of the power method: never above the true one."""
-        return condition_of(self.hessian, self.factor)
+        return condition_of(self.hessian.detach(), self.factor.detach())
 
     def quadratic(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, " systems"]:
         """g^T H^-1 g = |L^-1 g|^2 for each row g."""

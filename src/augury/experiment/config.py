@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from augury import lazy
-from augury.choices import Method, Order, Preference
+from augury.choices import EngineName, Method, Order, Preference
 from augury.errors import InputError
 from augury.experiment.checks import Check, at_least, flag, names, one_of, path, positive, processes, share, text
 from augury.experiment.copy_settings import checked_price, checked_weight
 from augury.experiment.settings import ELSEWHERE, Settings
 
 if TYPE_CHECKING:
-    from augury import evaluation
+    from augury import evaluation, parallel
 else:
-    evaluation = lazy.module("augury.evaluation")
+    evaluation, parallel = lazy.modules("augury.evaluation", "augury.parallel")
 
 __all__ = ["ELSEWHERE", "OF_COPIES", "OF_POINTS", "CopyFormat", "RunConfig", "Target", "Unit"]
 
@@ -146,7 +146,16 @@ class RunConfig(Settings):
         meaning="Measure the accuracy-versus-budget curve and show it in a report.",
         check=flag,
     )
-    jobs: int = _setting(1, "Output", "Processes that measure the curve, -1 for one a core; no result depends on it.", processes)
+    jobs: int = _setting(
+        1, "Work", "Processes, -1 for one a core; no result depends on it. On a Ray cluster: workers, all if not given.", processes
+    )
+    engine: EngineName = _setting("local", "Work", "Where they are: on this machine, or a cluster's.", one_of(EngineName))
+    address: str | None = _setting(
+        None,
+        "Work",
+        "The cluster's: auto, HOST:6379 or ray://HOST:10001 for Ray, tcp://HOST:8786 for Dask; if not given, one is started here.",
+        text,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,6 +164,8 @@ class RunConfig(Settings):
             raise InputError(f"target: 'val' goes with the score influence; {self.score} looks at each point alone: leave one of them out")
         if self.update:
             evaluation.check_update(self.method, self.policy)
+        if self.engine != "local" or self.address is not None:
+            self.workers()
 
     def _check_unit(self) -> None:
         given = [option.name for option in fields(self) if option.name in self.idle and getattr(self, option.name) != option.default]
@@ -163,6 +174,10 @@ class RunConfig(Settings):
             raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; set unit to {other!r}, or leave it out")
         if self.target == "folds" and self.unit == "points":
             raise InputError("target: 'folds' goes with the unit 'copies'; a point's own influence leaves it out already: use 'own'")
+
+    def workers(self) -> parallel.Engine:
+        """Where the work is done."""
+        return parallel.Engine(self.jobs, self.engine, self.address)
 
     @property
     def method(self) -> Method:

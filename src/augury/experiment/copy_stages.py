@@ -128,7 +128,7 @@ class CopyStages:
             head=SoftmaxHead(C=config.C),
             seeds=seeds,
             also=None if validation is None else (stages.features(validation, "validation points"), validation.labels),
-            jobs=config.jobs,
+            jobs=stages.engine,
             cause=cause | {"unit": "copies", "transform": stages.transform.spec, "C": config.C, "weight": ordering.weight},
         )
         found.save(path)

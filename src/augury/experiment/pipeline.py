@@ -23,6 +23,7 @@ from augury.head import SoftmaxHead
 from augury.learned.copies import READERS
 from augury.model import Model, check_output, resolve_device
 from augury.networks import Init, Network, build, create, default_for, feature_layer, is_own, load_weights
+from augury.parallel import LOCAL, Engine
 from augury.progress import say
 from augury.scores import Scores, score
 from augury.selection import Ordering, budget_size, rank
@@ -42,12 +43,19 @@ class Pipeline:
     """A configuration and a folder; the properties are the stages, each from those before it.
 
     A stage whose file is in the folder is read, not computed: a folder belongs to one configuration (`augury.run` sees to that). Features
-    are kept by content in `cache`, which may serve many folders; if not given, in the folder.
+    are kept by content in `cache`, which may serve many folders; if not given, in the folder. Work is done by `workers`; if not given, by
+    those that the configuration names.
     """
 
     config: RunConfig
     folder: Path
     cache: Path | None = None
+    workers: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """Where the work is done."""
+        return self.config.workers() if self.workers is None else self.workers
 
     @cached_property
     def splits(self) -> Splits:
@@ -133,8 +141,10 @@ class Pipeline:
     @cached_property
     def _placing(self) -> dict[str, Any]:
         """Where features are computed and kept."""
-        device = resolve_device(self.config.device)
-        return {"device": device, "batch": BATCH.get(device.type, 64), "cache": self.cache or self.folder / "features"}
+        device, engine = resolve_device(self.config.device), self.engine
+        shared = engine.name == "local" and device.type != "cpu"  # processes would only get in each other's way on one device
+        placing = {"device": device, "batch": BATCH.get(device.type, 64), "cache": self.cache or self.folder / "features"}
+        return placing | {"engine": LOCAL if shared else engine}
 
     def features(self, examples: Examples, what: str) -> npt.NDArray[np.float32]:
         """Features of some points, from the cache where they are."""
@@ -229,7 +239,7 @@ class Pipeline:
             budgets,
             head=SoftmaxHead(C=config.C),
             downweight=config.downweight,
-            jobs=config.jobs,
+            jobs=self.engine,
             cause=cause | {"transform": self.transform.spec, "C": config.C, "downweight": config.downweight},
         )
         found.save(path)

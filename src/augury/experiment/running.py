@@ -15,6 +15,7 @@ from augury.experiment.folder import claim
 from augury.experiment.pipeline import Pipeline
 from augury.experiment.stages import load_selection
 from augury.files import read_json
+from augury.parallel import held
 from augury.report import write_report
 from augury.report.copy_folder import Flags
 from augury.scores import Scores
@@ -74,8 +75,7 @@ def run(config: RunConfig | None = None, *, out: str | Path, **settings: Any) ->
     """
     settled = RunConfig.read(**(settings if config is None else asdict(config) | settings))
     folder = Path(out).expanduser()
-    stages = Pipeline(settled, folder)
-    with claim(stages):
+    with held(settled.workers()) as workers, claim(stages := Pipeline(settled, folder, workers=workers)):
         if settled.unit == "points":
             _choose(stages)
         else:

@@ -13,7 +13,7 @@ from augury.experiment.checks import UnexpectedError
 
 Own = TypeVar("Own", bound="Settings")
 
-ELSEWHERE = frozenset({"data_dir", "device", "jobs"})  # where and how fast the work is done changes no result
+ELSEWHERE = frozenset({"data_dir", "device", "jobs", "engine", "address"})  # where and how fast the work is done changes no result
 
 
 @dataclass(frozen=True)

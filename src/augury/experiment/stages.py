@@ -28,6 +28,7 @@ from augury.experiment.pipeline import Pipeline
 from augury.experiment.splits import fingerprint
 from augury.files import METADATA_KEY, remove_partial
 from augury.model import resolve_device
+from augury.parallel import held
 from augury.scores import Scores
 from augury.selection import Ordering
 from augury.transforms import Transform
@@ -105,8 +106,8 @@ def curve_data(config: RunConfig, scores: Scores, *, out: str | Path, cache: str
 def _workshop(config: RunConfig, cache: str | Path | None = None) -> Iterator[Pipeline]:
     """The stages in a folder that goes away again."""
     resolve_device(config.device)
-    with tempfile.TemporaryDirectory(prefix="augury-") as folder:
-        yield Pipeline(config, Path(folder), None if cache is None else Path(cache))
+    with tempfile.TemporaryDirectory(prefix="augury-") as folder, held(config.workers()) as workers:
+        yield Pipeline(config, Path(folder), None if cache is None else Path(cache), workers)
 
 
 def _as_scored(config: RunConfig, scores: Scores) -> RunConfig:

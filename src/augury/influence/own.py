@@ -86,7 +86,7 @@ def by_single(state: FittedHead, points: PointSet) -> Own:
     close = curvature.close
     assert isinstance(close, SingleFactor)
     found, sizes, largest = _evaluated(state, points, close.inverse())
-    count = min(CHECKED // 2, len(found))
+    count = min(CHECKED // 4, len(found))
     worst = torch.cat([sizes.topk(count).indices, found.nan_to_num(-torch.inf).topk(count, largest=False).indices])
     g = gradients(state, points.at(worst))
     solved = close.solve(g)
@@ -112,7 +112,7 @@ def _leverage_of_two(state: FittedHead, points: PointSet, values: Tensor) -> flo
     for part in points.blocks(state.V.shape[1]):
         r = state.residuals(part)[:, 0].abs()
         share = part.weights * (1 - r) / r * values[start : start + len(r)].abs()
-        largest, start = max(largest, float(share.nan_to_num(0, 0, 0).max())), start + len(r)
+        largest, start = max(largest, float(share.detach().nan_to_num(0, 0, 0).max())), start + len(r)
     return largest
 
 

@@ -196,8 +196,8 @@ class SoftmaxProblem:
         total = HalfGram(*self.shape, V.new_empty(0, dtype=dtype))
         for part in self.parts(width=self.classes * self.shape[0]):
             X = self.rows(part)
-            S = spread(project(X, V), self.basis) * self.weights[part, None, None]
-            total.add(design(X).to(dtype), S.to(dtype))
+            S = spread(project(X, V).to(dtype), self.basis.to(dtype)) * self.weights[part, None, None].to(dtype)
+            total.add(design(X.to(dtype)), S)
         return total.matrix()
 
     def hessian_product(self, V: Float[Tensor, "directions params"], rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import distributed
 
+from augury.errors import InputError
 from augury.experiment.folder import claim_folder
 from augury.experiment.learn_run.config import LearnConfig
 from augury.experiment.learn_run.stages import LearnStages
 from augury.files import read_json, read_table
 from augury.learned import LearnedAugmentation
 from augury.report.learn_run import write_learn_report
+from augury.training import Crew, joined
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class LearnRun:
 def learn_run(config: LearnConfig | None = None, *, out: str | Path, **settings: Any) -> LearnRun:  # noqa: ANN401  (the fields of LearnConfig)
     """Divide the labels, learn, check the predictions, retrain with the learned augmentation and with others, report.
 
+    Processes that `torchrun` has started work on it together, in one folder that all can read: each step is taken on the shares of all, so
+    that the result is that of one process but for rounding. The first of them writes.
+
     Parameters
     ----------
     config
@@ -78,9 +86,30 @@ def learn_run(config: LearnConfig | None = None, *, out: str | Path, **settings:
     settled = LearnConfig.read(**(settings if config is None else asdict(config) | settings))
     folder = Path(out).expanduser()
     stages = LearnStages(settled, folder)
-    with claim_folder(folder, settled, stages.record, device=settled.device):
+    with joined() as crew, _claimed(crew, claim_folder(folder, settled, stages.record, device=settled.device)):
         stages.labels, stages.augmentation, stages.history, stages.check, stages.results, stages.pictures  # noqa: B018  (each writes its file)
-        if not (folder / "report.html").exists():
-            write_learn_report(folder)
-        shutil.rmtree(stages.checkpoints, ignore_errors=True)
+        if crew.rank == 0:
+            if not (folder / "report.html").exists():
+                write_learn_report(folder)
+            shutil.rmtree(stages.checkpoints, ignore_errors=True)
+        crew.wait()
         return LearnRun.load(folder)
+
+
+@contextlib.contextmanager
+def _claimed(crew: Crew, claim: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    """The first process claims the folder; if it is refused, so are all."""
+    with contextlib.ExitStack() as held:
+        refused: list[str | None] = [None]
+        if crew.rank == 0:
+            try:
+                held.enter_context(claim)
+            except InputError as error:
+                if crew.size == 1:
+                    raise
+                refused = [str(error)]
+        if crew.size > 1:
+            distributed.broadcast_object_list(refused)
+        if refused[0] is not None:
+            raise InputError(refused[0])
+        yield

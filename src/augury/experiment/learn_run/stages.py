@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from augury.learned.checking import check_predictions
 from augury.model import Model
 from augury.networks import Network, build
 from augury.progress import say
-from augury.training import Augment, TrainingConfig, train
+from augury.training import Augment, Crew, TrainingConfig, train
 
 LEARNED = "learned"  # the row of what was learned
 SHOWN = 1000  # training images over which it is told what E does
@@ -48,11 +49,24 @@ SHOWN = 1000  # training images over which it is told what E does
 class LearnStages:
     """A configuration and a folder; the properties are the stages, each from those before it.
 
-    Long stages keep what they have in `checkpoints/`, from which a killed run goes on.
+    Long stages keep what they have in `checkpoints/`, from which a killed run goes on. Of several processes that work together (see
+    `augury.training.crew`) all compute, and the first one writes.
     """
 
     config: LearnConfig
     folder: Path
+
+    def _lacks(self, *paths: Path) -> bool:
+        """Whether one of the files is to be made; all processes answer alike, since none writes before all have looked."""
+        lacking = not all(path.exists() for path in paths)
+        Crew.here().wait()
+        return lacking
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Let the first process write; all go on when it has."""
+        if Crew.here().rank == 0:
+            write()
+        Crew.here().wait()
 
     @property
     def checkpoints(self) -> Path:
@@ -78,10 +92,11 @@ class LearnStages:
     def labels(self) -> Path:
         """`labels.parquet`: the points whose labels are used, and what for."""
         path = self.folder / "labels.parquet"
-        if not path.exists():
+        if self._lacks(path):
             found = self.points.labels
             parts = {"train": found.train} | ({} if found.target is None else {"target": found.target})
-            write_table(path, pd.concat([_listed(part, use) for use, part in parts.items()]), {"kind": "labels", "words": found.words})
+            rows = pd.concat([_listed(part, use) for use, part in parts.items()])
+            self._write(lambda: write_table(path, rows, {"kind": "labels", "words": found.words}))
         return path
 
     def network(self, seed: int) -> Network:
@@ -100,22 +115,22 @@ class LearnStages:
         path, log = self.folder / "transformation.safetensors", self.folder / "transformation.parquet"
         if self.config.transformation == "bounded":
             return None
-        if not (path.exists() and log.exists()):
+        if self._lacks(path, log):
             images = self.points.everything.images
             say(f"transformation: {self.config.transformation_steps} steps on {len(images)} images")
             G = FieldTransformation(*self.points.everything.shape, seed=self.config.seed)
             settings = AdversarialConfig(steps=self.config.transformation_steps, seed=self.config.seed)
             checkpoint = self.checkpoints / "transformation.safetensors"
             told = train_transformation(G, images, config=settings, checkpoint=checkpoint, device=self.config.device)
-            save_module(G, path)
-            write_table(log, told.log, {"kind": "transformation-log", "warnings": list(told.warnings)})
+            record = {"kind": "transformation-log", "warnings": list(told.warnings)}
+            self._write(lambda: (save_module(G, path), write_table(log, told.log, record)))
         return load_module(path, FieldTransformation).requires_grad_(requires_grad=False)
 
     @cached_property
     def augmentation(self) -> LearnedAugmentation:
         """`augmentation.safetensors`."""
         path = self.folder / "augmentation.safetensors"
-        if not path.exists():
+        if self._lacks(path):
             config, labels = self.config, self.points.labels
             fitted = len(labels.train) if labels.target is not None else len(labels.train) * (config.folds - 1) // config.folds
             G = self.transformation
@@ -133,25 +148,27 @@ class LearnStages:
                 folder=self.checkpoints,
                 device=config.device,
             )
-            found.save(path)
+            self._write(lambda: found.save(path))
         return LearnedAugmentation.load(path)
 
     @cached_property
     def history(self) -> Path:
         """`history.parquet`: each solve of the teaching, and `components.parquet`: what became likely."""
         path, components = self.folder / "history.parquet", self.folder / "components.parquet"
-        if not path.exists():
-            write_table(path, pd.DataFrame(self.augmentation.record["history"]), {"kind": "history"})
-        if not components.exists():
+        if self._lacks(path):
+            solves = pd.DataFrame(self.augmentation.record["history"])
+            self._write(lambda: write_table(path, solves, {"kind": "history"}))
+        if self._lacks(components):
             shown = torch.tensor(self.points.everything.first(min(SHOWN, len(self.points.everything))).images)
-            write_table(components, self.augmentation.summary(shown).reset_index(), {"kind": "components"})
+            summary = self.augmentation.summary(shown).reset_index()
+            self._write(lambda: write_table(components, summary, {"kind": "components"}))
         return path
 
     @cached_property
     def check(self) -> pd.DataFrame:
         """`check.parquet`: predicted and measured changes of the target's loss."""
         path = self.folder / "check.parquet"
-        if not path.exists():
+        if self._lacks(path):
             config, labels = self.config, self.points.labels
             fitting, target = (
                 (labels.train, labels.target) if labels.target is not None else labels.train.split(1 / config.folds, config.seed)
@@ -162,31 +179,33 @@ class LearnStages:
             batch = min(16, len(fitting))
             settings: dict[str, Any] = {"batches": config.checks, "batch": batch, "C": config.C, "seed": config.seed}
             found = check_predictions(fitted, fitting, target, self.augmentation, **settings, device=config.device)
-            write_table(path, found, {"kind": "check", **settings, "train": len(fitting), "target": len(target)})
+            record = {"kind": "check", **settings, "train": len(fitting), "target": len(target)}
+            self._write(lambda: write_table(path, found, record))
         return read_table(path, "check", ("predicted", "measured"))[0]
 
     @cached_property
     def results(self) -> pd.DataFrame:
         """`results.parquet`: what the test set says of networks fitted to all labels, with each augmentation."""
         path = self.folder / "results.parquet"
-        if not path.exists():
+        if self._lacks(path):
             names = (LEARNED, *self.config.compare)
             cells = Cells(self.checkpoints / "retrained", "retrained")
             todo = [(name, self.config.seed + number) for number in range(self.config.retrainings) for name in names]
             say(f"comparison: {', '.join(names)}; {self.config.retrainings} networks each, on {self.points.labels.words}")
             for name, seed in todo:
-                if f"seed-{seed}" not in cells.names(name):
-                    cells.write(name, f"seed-{seed}", self._measured(name, seed))
-            found = pd.concat([cells.read_group(name) for name in names], ignore_index=True)
-            write_table(path, found.drop(columns="cell"), {"kind": "learn-results", "words": self.points.labels.words})
+                if self._lacks(cells.folder / name / f"seed-{seed}.parquet"):
+                    row = self._measured(name, seed)
+                    self._write(partial(cells.write, name, f"seed-{seed}", row))
+            found = pd.concat([cells.read_group(name) for name in names], ignore_index=True).drop(columns="cell")
+            self._write(lambda: write_table(path, found, {"kind": "learn-results", "words": self.points.labels.words}))
         return read_table(path, "learn-results", ("augmentation", "seed", "accuracy", "loss"))[0]
 
     @cached_property
     def pictures(self) -> Path:
         """`gallery.npz`: what the report shows."""
         path = self.folder / "gallery.npz"
-        if not path.exists():
-            save_pictures(self.augmentation, self.points.labels.train, self.config.seed, path)
+        if self._lacks(path):
+            self._write(partial(save_pictures, self.augmentation, self.points.labels.train, self.config.seed, path))
         return path
 
     def record(self) -> dict[str, Any]:
@@ -217,7 +236,7 @@ class LearnStages:
         everything, labels = self.points.everything, self.points.labels
         fitted = self._fitted(everything, self._row(name), seed, "retraining", f"{name}, seed {seed}")
         told = read(fitted.network, self.points.test)
-        (self.checkpoints / "retraining.safetensors").unlink(missing_ok=True)
+        self._write(lambda: (self.checkpoints / "retraining.safetensors").unlink(missing_ok=True))
         target = 0 if labels.target is None else len(labels.target)
         row = {"augmentation": name, "seed": seed, **told._asdict(), "train_labels": len(labels.train), "target_labels": target}
         return pd.DataFrame([row | {"test_images": len(self.points.test)}])

@@ -66,7 +66,7 @@ def measure(task: Task, points: Points, row: Row, seed: int, work: Path, trained
     start = time.process_time()
     learned = None if row.teaching is None else _search(task, points, row, G, seed, work)
     found = time.process_time()
-    augment = augmentation_of(row, points, G, learned, fitting.share, steps, seed)
+    augment = augmentation_of(row, points, G, learned, fitting.share, steps, seed, task.shift)
     F = _network(fitting.network, everything, seed).module
     train(F, everything.images, everything.labels, config=config, augment=augment, checkpoint=work / "final.safetensors", device=DEVICE)
     done = time.process_time()

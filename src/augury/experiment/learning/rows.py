@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from augury.errors import InputError
+from augury.experiment.learning.shifts import Shift
 from augury.experiment.learning.tasks import Points
 from augury.files import digest
 from augury.learned import (
@@ -24,18 +26,19 @@ from augury.learned import (
     WarpingTransformation,
     load_module,
 )
-from augury.learned.baselines import BASELINES, Then, named_baseline, usual_crop
+from augury.learned.baselines import BASELINES, Share, Then, named_baseline, usual_crop
 from augury.learned.bounded import WIDE
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
 from augury.learned.teaching import ChoiceTeacher, Goal, Teacher, teacher
-from augury.training import Augment
+from augury.training import Augment, Moment
 from augury.transforms.border import Real
 
 Kind = Literal["baseline", "learned", "control"]
 Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
+HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Row:
     teaching
         How E is taught before F is fitted; None: there is no E, or one that stays as it begins.
     during
-        What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken;
-        None: E draws.
+        What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken; or
+        half of the images are, after the baseline, as `deployed`; None: E draws.
     """
 
     name: str
@@ -64,7 +67,7 @@ class Row:
     transformation: Which = "default"
     baseline: str | None = None
     teaching: TeachingConfig | None = None
-    during: Literal["taught", "best", "worst"] | None = None
+    during: Literal["taught", "best", "worst", "deployed"] | None = None
 
     def settings(self, trained: str | Path | None) -> dict[str, Any]:
         """What the row's numbers depend on beside the task, as JSON can hold it."""
@@ -86,6 +89,7 @@ _ROWS = (
     Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
     Row("best-of-4", "learned", "wide", during="best"),
     Row("worst-of-4", "control", "wide", during="worst"),
+    Row("deployed", "control", baseline="random-tau", during="deployed"),
 )
 ROWS: Mapping[str, Row] = MappingProxyType({row.name: row for row in _ROWS})
 
@@ -123,7 +127,14 @@ def transformation_of(row: Row, shape: tuple[int, int, int], trained: str | Path
 
 
 def augmentation_of(
-    row: Row, points: Points, G: WarpingTransformation, learned: LearnedAugmentation | None, share: Real, steps: int, seed: int
+    row: Row,
+    points: Points,
+    G: WarpingTransformation,
+    learned: LearnedAugmentation | None,
+    share: Real,
+    steps: int,
+    seed: int,
+    shift: Shift | None = None,
 ) -> Augment:
     """What changes the batches of the F that is tested.
 
@@ -143,15 +154,39 @@ def augmentation_of(
         For how many F is fitted.
     seed
         By which training images are drawn as their own target where they are too many.
+    shift
+        The task's, for a row that is allowed to know it.
     """
     shape = points.everything.shape
     if row.baseline is not None:
-        return named_baseline(row.baseline, *shape, transformation=G, share=share)
+        baseline = named_baseline(row.baseline, *shape, transformation=G, share=share)
+        return baseline if row.during is None else Then(baseline, Share(_known(row, shift), HALF))
     crop = usual_crop(*shape)
     if row.during is None:
         assert learned is not None
         return Then(crop, Applied(learned))
     return Taught(crop, _teacher(row, G, learned, _goal(points, seed), steps), share)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Images as deployed: what nobody knows beforehand, and about the most that learning could find."""
+
+    shift: Shift
+
+    def __call__(
+        self, images: Float[Tensor, "points channels height width"], labels: Int64[Tensor, " points"], moment: Moment
+    ) -> Float[Tensor, "points channels height width"]:
+        """The images, each changed by draws of its own."""
+        del labels
+        u = torch.rand(len(images), self.shift.draws, generator=moment.generator).to(images)
+        return self.shift.change(images, u).clamp(0, 1)
+
+
+def _known(row: Row, shift: Shift | None) -> Deployed:
+    if shift is None:
+        raise InputError(f"rows: {row.name} needs a task with a shift; leave it out of the others")
+    return Deployed(shift)
 
 
 class BestOf(ChoiceTeacher):

@@ -74,7 +74,7 @@ def read_task(name: str, data_dir: str | None = None) -> Task:
         raise InputError(f"task: {name!r} is unknown; expected some of {', '.join(NAMES)}")
     if name.startswith("mnist"):
         transform = {"mnist-translate": "translate:2", "mnist-rotate": "rotate:30:15"}[name]
-        return Task(name, _config("mnist", 1000, transform, data_dir), "lenet", LENET, steps=1500)
+        return Task(name, _config("mnist", 1000, transform, data_dir), "lenet", LENET, steps=600, test_points=2000)
     points: dict[str, Any] = {"config": _config("cifar10", 2000, "flip,translate:3", data_dir), "network": "resnet20", "test_points": 2000}
     if name == READY:
         return Task(name, training=replace(RESNET, learning_rate=0.02), steps=200, weights="resnet20-noaug", **points)
