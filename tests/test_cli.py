@@ -305,7 +305,8 @@ def test_points_in_files_are_scored_and_selected_as_the_package_does_it(augury: 
     words = ["--label", "class", "--features", "a,b", "--C", 0.5, "--json", "--quiet"]
     answer = augury("table", "score", tmp_path / "points.parquet", *words, "--out", tmp_path / "scores")
     assert json.loads(answer.out) == {"scores": str(tmp_path / "scores"), "method": "influence", "points": 300, "parts": 1}
-    expected = score(np.column_stack([columns["a"], columns["b"]]), columns["class"], "influence", SoftmaxHead(C=0.5))
+    X, y = np.column_stack([columns["a"], columns["b"]]), columns["class"]
+    expected = score(X, y, "influence", SoftmaxHead(C=0.5).fit(X, y))
     assert_allclose(shards.ScoreTable.load(str(tmp_path / "scores")).to_frame()["score"], expected.values, rtol=1e-7)
     answer = augury("table", "select", tmp_path / "scores", "--budget", "10%", "--seed", 2, "--out", tmp_path / "selection.parquet")
     assert answer.out == f"selection: {tmp_path / 'selection.parquet'} (30 of 300 points)\n"

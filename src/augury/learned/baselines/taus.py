@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -84,7 +85,7 @@ class AdversarialTau:
 
 def random_affine(channels: int, height: int, width: int) -> RandomTau:
     """Random turns, sizes, shears and shifts within `BoundedTransformation`'s bounds; no flow and no colour."""
-    none = dict.fromkeys(("flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0)
+    none: dict[str, Any] = dict.fromkeys(("flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0)
     return RandomTau(BoundedTransformation(channels, height, width, **none))
 
 
