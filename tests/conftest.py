@@ -20,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from augury.errors import InputError
+from augury.head import SoftmaxHead
+from augury.softmax import contrast
 
 Array = npt.NDArray[Any]
 
@@ -148,3 +150,17 @@ class PeakMemory(TorchDispatchMode):
         self.holders[address] -= 1
         if not self.holders[address]:
             self.now -= size
+
+
+def steepest_leverage(head: SoftmaxHead, X: Array, weights: Array) -> float:
+    """The largest leverage of a point in one direction, by a dense Hessian: the largest eigenvalue of w S f^T H^-1 f over all points."""
+    classes, f = len(head.classes_), np.column_stack([X, np.ones(len(X))])
+    B = contrast(classes, torch.zeros(1, dtype=torch.float64)).numpy()
+    p = np.asarray(head.predict_proba(X))
+    S = np.einsum("ck,nc,cl->nkl", B, p, B) - np.einsum("nk,nl->nkl", p @ B, p @ B)
+    size = (classes - 1) * f.shape[1]
+    penalty = np.kron(np.eye(classes - 1), np.diag([*np.ones(X.shape[1]), 0.0])) / head.C
+    H = np.einsum("n,nkl,na,nb->kalb", weights, S, f, f, optimize=True).reshape(size, size) + penalty
+    inverse = np.linalg.inv(H).reshape(classes - 1, f.shape[1], classes - 1, f.shape[1])
+    A = np.einsum("na,kalb,nb->nkl", f, inverse, f, optimize=True)
+    return float(np.linalg.eigvals(weights[:, None, None] * S @ A).real.max())

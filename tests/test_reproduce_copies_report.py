@@ -13,6 +13,7 @@ from augury.cells import Cells
 from augury.cli import app
 from augury.errors import InputError
 from augury.experiment.subsampling import Task
+from augury.parallel import Engine
 from augury.report.copies import write_copies_report
 from augury.report.copies.results import Results, area, budget_at
 from augury.report.copies.tables import spread, way_name
@@ -221,7 +222,7 @@ def test_the_command_takes_the_papers_nine_tasks_with_c_1(asked: list[Any], tmp_
     ((tasks, settings),) = asked
     assert len(tasks) == 9
     assert {(task.preset, task.C) for task in tasks} == {("paper", "1")}
-    assert settings == {"out": tmp_path, "seeds": 2, "jobs": -1}
+    assert settings == {"out": tmp_path, "seeds": 2, "jobs": Engine(-1)}
 
 
 def test_the_command_takes_own_data(asked: list[Any]) -> None:

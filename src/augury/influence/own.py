@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augury.curvature import ExactCurvature, FittedHead, IterativeCurvature, PointSet, SingleFactor
-from augury.influence.trust import Trust
+from augury.influence.trust import NEAR_ONE, Trust
 from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, project, spread
 
 CHECKED = 8  # points whose values are computed in a second way
@@ -21,7 +21,7 @@ AGREED = 1e-9  # relative difference of the two ways that is no reason to prefer
 
 @dataclass(frozen=True)
 class Own:
-    """Values, how well they are known (see `Trust.residual`), and the largest leverage where it came with them.
+    """Values, how well they are known (see `Trust.residual`), and the largest leverage in one direction where it came with them.
 
     `single`: evaluated in single precision.
     """
@@ -95,15 +95,26 @@ def by_single(state: FittedHead, points: PointSet) -> Own:
 
 
 def _evaluated(state: FittedHead, points: PointSet, inverse: Float[Tensor, "size size"]) -> tuple[Tensor, Tensor, float]:
-    """From the elements of H^-1, in its precision: -g^T H^-1 g and |g|^2 of each point, and the largest leverage."""
+    """From the elements of H^-1, in its precision: -g^T H^-1 g and |g|^2 of each point, and the largest leverage in one direction."""
     forms, values, sizes, largest = HalfForms(inverse.reshape(*state.V.shape, *state.V.shape)), [], [], 0.0
     for part in points.blocks(max(state.V.shape[1], 4 * len(state.V) ** 2)):
         A, r = forms.matrices(design(part.features.to(inverse))).to(state.V), state.residuals(part)
         values.append(-torch.einsum("na,nab,nb->n", r, A, r))
         sizes.append(r.square().sum(1) * (part.features.square().sum(1) + 1))
         S = spread(project(part.features, state.V), state.problem.basis)
-        largest = max(largest, float((part.weights * (S * A).sum((1, 2))).max()))
+        largest = max(largest, _steepest(S.detach(), A.detach(), part.weights))
     return torch.cat(values), torch.cat(sizes), largest
+
+
+def _steepest(S: Tensor, A: Tensor, weights: Tensor) -> float:
+    """The largest leverage of a point in one direction, the largest eigenvalue of w S A; that is at most its whole leverage, the trace.
+
+    Looked for among all points whose whole leverage could make influence doubtful, and those with the largest ones.
+    """
+    whole = weights * (S * A).sum((1, 2))
+    suspects = whole >= min(NEAR_ONE, float(whole.topk(min(CHECKED, len(whole))).values[-1]))
+    directions = torch.linalg.eigvals(S[suspects] @ A[suspects]).real.amax(1)
+    return float((weights[suspects] * directions).max())
 
 
 def _leverage_of_two(state: FittedHead, points: PointSet, values: Tensor) -> float:

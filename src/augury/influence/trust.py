@@ -63,7 +63,7 @@ class Trust:
     step
         How far a Newton step would still move the head's parameters.
     leverage
-        The largest leverage of a point, where it was at hand; else None.
+        The largest leverage of a point in one direction, where it was at hand; else None.
     doubts
         What makes the values doubtful, and what to do, in words; also given as `InfluenceWarning`.
     verified

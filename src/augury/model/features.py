@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ def _spread(reader: _Reader, images: Images, engine: Engine, what: str) -> Gener
 
 
 def _piece(reader: _Reader, images: Images, start: int) -> Block:
-    return np.concatenate(list(reader.blocks(images, start)))
+    """By a network of its own, since workers may be threads, and reading changes modes and hooks for as long as it takes."""
+    own = replace(reader.model, network=copy.deepcopy(reader.model.network))
+    return np.concatenate(list(replace(reader, model=own).blocks(images, start)))
 
 
 def _as_model(model: Model | nn.Module, layer: str | None) -> Model:
