@@ -17,4 +17,5 @@ fresh=$(pwd)/env/bin
 "$fresh/python" -c "import augury, sys; sys.exit('not the wheel: ' + augury.__file__ if '$sources/src' in augury.__file__ else 0)"
 "$fresh/augury" doctor
 "$fresh/augury" demo --out demo
-OMP_NUM_THREADS=1 "$fresh/python" -m pytest --config-file "$sources/pyproject.toml" --rootdir "$sources" "$sources/tests"
+OMP_NUM_THREADS=1 "$fresh/python" -m pytest --config-file "$sources/pyproject.toml" --rootdir "$sources" \
+    --numprocesses auto --dist loadfile -m "not cluster" "$sources/tests"
