@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augury.curvature import ExactCurvature, FittedHead, IterativeCurvature, PointSet, SingleFactor
 from augury.influence.trust import NEAR_ONE, Trust
-from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, project, spread
+from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, residuals, spreads
 
 CHECKED = 8  # points whose values are computed in a second way
 ITERATED = 1e-6  # a larger residual of conjugate gradients is that of an estimate
@@ -97,12 +97,14 @@ def by_single(state: FittedHead, points: PointSet) -> Own:
 def _evaluated(state: FittedHead, points: PointSet, inverse: Float[Tensor, "size size"]) -> tuple[Tensor, Tensor, float]:
     """From the elements of H^-1, in its precision: -g^T H^-1 g and |g|^2 of each point, and the largest leverage in one direction."""
     forms, values, sizes, largest = HalfForms(inverse.reshape(*state.V.shape, *state.V.shape)), [], [], 0.0
+    basis = state.problem.basis
     for part in points.blocks(max(state.V.shape[1], 4 * len(state.V) ** 2)):
-        A, r = forms.matrices(design(part.features.to(inverse))).to(state.V), state.residuals(part)
-        values.append(-torch.einsum("na,nab,nb->n", r, A, r))
+        A, scores = forms.matrices(design(part.features.to(inverse))), state.scores(part)
+        r = residuals(scores, part.labels) @ basis
+        values.append(-torch.einsum("na,nab,nb->n", r.to(A), A, r.to(A)).to(r))
         sizes.append(r.square().sum(1) * (part.features.square().sum(1) + 1))
-        S = spread(project(part.features, state.V), state.problem.basis)
-        largest = max(largest, _steepest(S.detach(), A.detach(), part.weights))
+        S = spreads(scores.detach().to(A), basis.to(A))
+        largest = max(largest, _steepest(S, A.detach(), part.weights.to(A)))
     return torch.cat(values), torch.cat(sizes), largest
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 FEW = 100  # points of which all strips at once are as quick
 STRIP = 24  # so many rows of a Hessian at once, or a sixteenth of all
 HALVED = 3  # from so many class directions on, halves of all pairs together are quicker than a Gram matrix a pair
-TILE_POINTS, TILE_ROWS = 768, 192  # of a factor formed on the way: 1.1 MiB of float64
+TILE_BYTES, TILE_ROWS = 6144, 192  # of a factor formed on the way: a row's bytes, and how many rows; 1.1 MiB
 WASTE = 16  # strips of at most this share of the rows, since what a strip's square has above the diagonal is wasted
 
 
@@ -63,13 +63,19 @@ class _Layout:
 
     def buffer(self, f: Float[Tensor, "points params"]) -> Float[Tensor, " elements"]:
         """Room for a strip's rows, each as long as a tile of points."""
-        return f.new_empty(max(TILE_ROWS, self.count) * min(len(f), TILE_POINTS))
+        return f.new_empty(max(TILE_ROWS, self.count) * min(len(f), _tile(f)))
+
+
+def _tile(f: Float[Tensor, "points params"]) -> int:
+    """How many points a tile has."""
+    return TILE_BYTES // f.element_size()
 
 
 def _tiles(f: Float[Tensor, "points params"]) -> Iterator[tuple[slice, Float[Tensor, "params tile"]]]:
     """Parts of the points, and the f of each as columns."""
-    for start in range(0, len(f), TILE_POINTS):
-        part = slice(start, min(start + TILE_POINTS, len(f)))
+    size = _tile(f)
+    for start in range(0, len(f), size):
+        part = slice(start, min(start + size, len(f)))
         yield part, f[part].T.contiguous()
 
 
