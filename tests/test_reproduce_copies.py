@@ -120,8 +120,23 @@ def test_the_joint_pool_holds_the_training_points_and_then_the_validation_points
     assert joint.copies.shape[:2] == (2 * POINTS, COPIES)
     np.testing.assert_array_equal(joint.features[:POINTS], drawn.train.features)
     np.testing.assert_array_equal(joint.copies[POINTS:], drawn.validation.copies)
-    X, y = drawn.target
+    X, y = drawn.target("joint")
     assert X.shape[0] == len(y) == POINTS * (COPIES + 1)
+
+
+def test_the_control_is_tested_on_the_half_of_the_test_points_that_is_not_its_target(drawn: Drawn) -> None:
+    (X, y), tested, test = drawn.target("halves"), drawn.tested("halves"), drawn.copied_test
+    assert len(X) + len(tested.X) == len(drawn.test.X)
+    np.testing.assert_array_equal(X[: (len(test) + 1) // 2], test.features[::2])
+    np.testing.assert_array_equal(tested.X[: len(test) // 2], test.features[1::2])
+    halves, whole = np.concatenate([X, tested.X]), np.asarray(drawn.test.X)
+    np.testing.assert_array_equal(np.sort(halves, axis=0), np.sort(whole, axis=0))
+    assert len(y) == len(X)
+    cell = Cell("halves", "copies.validation", 1)
+    curve = measure(drawn, cell, 1.0).curves
+    expected = read(fit(SoftmaxHead(), training_set(drawn.train, cell.chosen(drawn, "auto"), 6)), tested)
+    row = curve[(curve["budget"] == 6) & (curve["weighting"] == "auto")].iloc[0]
+    assert row["accuracy"] == pytest.approx(expected.accuracy, abs=1e-12)
 
 
 def test_the_same_labels_make_full_augmentation_and_both_sets_originals(drawn: Drawn) -> None:

@@ -16,8 +16,10 @@ from augury.experiment.subsampling import Task
 from augury.parallel import Engine
 from augury.report.copies import write_copies_report
 from augury.report.copies.results import Results, area, budget_at
-from augury.report.copies.tables import spread, way_name
+from augury.report.copies.tables import forecasts, spread, way_name
 from augury.report.copies.verdicts import checks, verdicts
+from augury.report.subsampling.fidelity import spearman
+from augury.report.subsampling.markdown import number
 
 VARIANT = {"task": "mnist-rotate", "preset": "code", "features": "lenet", "C": "1"}
 COPIES = 200
@@ -56,7 +58,9 @@ def filled(folder: Path, *, whole: bool = True) -> Path:
         named = {"train.copies.self.0": curve("copies.self", 0, GOOD), "train.copies.validation.0": curve("copies.validation", 0, GOOD)}
         named |= {"train.copies.self.1": curve("copies.self", 1, POOR), "train.baseline.1": curve("baseline", 1, GOOD, "1")}
         named |= {"joint.training_first.0": curve("training_first", 0, POOR, "1", pool="joint")}
-        for cell, frame in named.items():
+        control = curve("copies.validation", 0, GOOD, pool="halves")
+        control["predicted_loss"] = control["loss"].to_numpy()[::-1]
+        for cell, frame in (named | {"halves.copies.validation.0": control}).items():
             store(folder, "curves", cell, frame)
         key = VARIANT | {"seed": 0, "pool": "train", "way": "copies.self", "weighting": "auto"}
         rows = [("rotate(5)", "3", 15, 100), ("rotate(5)", "8", 5, 100)]
@@ -71,8 +75,8 @@ def results(tmp_path: Path) -> Results:
     return Results.load(filled(tmp_path))
 
 
-def row_of(results: Results, way: str, seed: int = 0, weighting: str = "auto") -> pd.Series:
-    rows = results.summary
+def row_of(results: Results, way: str, seed: int = 0, weighting: str = "auto", pool: str = "train") -> pd.Series:
+    rows = results.summary[results.summary["pool"] == pool]
     (found,) = (rows[(rows["way"] == way) & (rows["seed"] == seed) & (rows["weighting"] == weighting)]).index
     return rows.loc[found]
 
@@ -111,6 +115,17 @@ def test_predictions_are_ranked_against_what_retraining_brought(results: Results
     assert (row["rank_loss"], row["rank_accuracy"]) == (pytest.approx(1), pytest.approx(1))
     assert np.isnan(row_of(results, "baseline")["rank_loss"])
     assert (row["stop"], row["at_stop"], row["cost"]) == (0.1, 0.96, 4.0)
+
+
+def test_forecasts_for_the_control_stand_beside_those_for_targets_that_one_has(results: Results) -> None:
+    control = row_of(results, "copies.validation", pool="halves")
+    assert control["rank_loss"] == pytest.approx(spearman(pd.Series(GOOD), pd.Series(GOOD[::-1]))[0])
+    assert (control["none"], control["full"]) == (GOOD[0], GOOD[-1])
+    header, _, *rows = forecasts(results).splitlines()
+    assert header.endswith("half of the test set, loss | half of the test set, accuracy |")
+    ranks = " | ".join(["1.00"] * 4 + [number(control["rank_loss"], 2), "1.00"])
+    assert rows[0] == f"| mnist-rotate (code, lenet) | seed 0 | {ranks} |"
+    assert rows[-1] == "| at least 0.9 | all | 1 of 1 | 1 of 1 | 2 of 2 | 2 of 2 | 0 of 1 | 1 of 1 |"
 
 
 def test_small_gains_have_no_share(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from augury.head import SoftmaxHead
 from augury.parallel import one_thread
 from augury.scores import Method, Scores, score
 
-Pool = Literal["train", "joint"]
+Pool = Literal["train", "joint", "halves"]
 Labelled = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
@@ -102,20 +102,26 @@ class Drawn:
         return CopiedFeatures(*(np.concatenate([getattr(self.train, name), getattr(self.validation, name)]) for name in names))
 
     @cached_property
-    def test(self) -> HeldOut:
-        """The test points and all their copies."""
-        test = self.pipeline.copied(self.pipeline.splits.test, "test points")
-        X, y, _ = test.augmented(np.arange(len(test)))
-        return HeldOut.of(X, y)
+    def copied_test(self) -> CopiedFeatures:
+        """The test points and their copies."""
+        return self.pipeline.copied(self.pipeline.splits.test, "test points")
 
     @cached_property
-    def target(self) -> Labelled:
-        """The validation points and all their copies."""
-        return self.validation.augmented(np.arange(len(self.validation)))[:2]
+    def test(self) -> HeldOut:
+        """The test points and all their copies."""
+        return HeldOut.of(*_all_of(self.copied_test))
+
+    def tested(self, pool: Pool) -> HeldOut:
+        """What heads are tested on: all test points and copies, or every second point and its copies."""
+        return HeldOut.of(*_all_of(self.copied_test, slice(1, None, 2))) if pool == "halves" else self.test
+
+    def target(self, pool: Pool) -> Labelled:
+        """The validation points and all their copies, or the other half of the test points and theirs."""
+        return _all_of(self.copied_test, slice(0, None, 2)) if pool == "halves" else _all_of(self.validation)
 
     def points(self, pool: Pool) -> CopiedFeatures:
         """The points that heads are fitted to."""
-        return self.train if pool == "train" else self.joint
+        return self.joint if pool == "joint" else self.train
 
     def head(self, pool: Pool) -> SoftmaxHead:
         """The head fitted to these points without copies; C = 1."""
@@ -132,3 +138,9 @@ class Drawn:
         """Train what is to be trained and keep all features, so that cells can run side by side."""
         with one_thread():
             self.train, self.validation, self.test  # noqa: B018  (each keeps its features when first read)
+
+
+def _all_of(points: CopiedFeatures, part: slice = slice(None)) -> Labelled:
+    """Features and labels of some points and all their copies."""
+    chosen = CopiedFeatures(points.features[part], points.copies[part], points.labels[part])
+    return chosen.augmented(np.arange(len(chosen)))[:2]

@@ -97,7 +97,7 @@ def _asked(cell: Cell, weighting: str, weight: float) -> Weight:
 
 def _measured(drawn: Drawn, cell: Cell, ordering: CopyOrdering) -> Measured:
     points = drawn.points(cell.pool)
-    curve = _curve(points, ordering, _budgets(drawn, cell, ordering), drawn.test)
+    curve = _curve(points, ordering, _budgets(drawn, cell, ordering), drawn.tested(cell.pool))
     if not cell.chooses:
         return Measured(curve, pd.DataFrame())
     return Measured(curve, tally(ordering, points.labels, drawn.pipeline.splits.train.classes, drawn.pipeline.transform.names))

@@ -61,7 +61,7 @@ class Sweep:
     @staticmethod
     def _of_cell(cell: Cell) -> tuple[str, ...]:
         """What is measured of a cell, by the table that says whether it is finished."""
-        return ("curves", "costs") if cell.chooses else ("curves",)
+        return ("curves", "costs") if cell.chooses and cell.pool != "halves" else ("curves",)
 
     def _prepare(self, task: Task, seed: int) -> None:
         """The network, the features, and the row that all cells of the task and seed share."""

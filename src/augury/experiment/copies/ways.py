@@ -31,7 +31,11 @@ POLICIES: Mapping[str, tuple[Method, Preference, Order]] = MappingProxyType(
 )
 TARGETS: Mapping[str, Target] = MappingProxyType({"copies.validation": "validation", "copies.self": "self", "copies.folds": "folds"})
 WAYS: Mapping[Pool, tuple[str, ...]] = MappingProxyType(
-    {"train": (*POLICIES, *TARGETS), "joint": (FIRST, "baseline", "influence.random_proportional", "copies.self")}
+    {
+        "train": (*POLICIES, *TARGETS),
+        "joint": (FIRST, "baseline", "influence.random_proportional", "copies.self"),
+        "halves": ("copies.validation",),
+    }
 )
 
 
@@ -43,7 +47,8 @@ class Cell:
     ----------
     pool
         Which labelled points the head is fitted to: `train`, or `joint`, the training and the validation points together, for ways that
-        look at no target, so that they use the same labels as a way with a target.
+        look at no target, so that they use the same labels as a way with a target. `halves`, a control: the training points, half of the
+        test points as the target, and the other half to test on, to see what a forecast can do whose target is like the test set.
     way
         A policy of paper 2, all copies of a point together (`POLICIES`); `copies.TARGET`: `augury.copies.choose_copies`; on the joint pool
         also `training_first`: all copies of the training points, points in random order, and then those of the validation points.
@@ -90,7 +95,7 @@ class Cell:
     def choose(self, drawn: Drawn, head: SoftmaxHead, weight: float | Literal["auto"]) -> CopyOrdering:
         """`choose_copies` with the target of this way, for a head fitted to the pool."""
         points, named = drawn.points(self.pool), TARGETS[self.way]
-        target = drawn.target if named == "validation" else named
+        target = drawn.target(self.pool) if named == "validation" else named
         return choose_copies(head, points.augmented([])[:2], points.copies, target, weight=weight)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from augury.files import write_table, write_text
 from augury.report.copies.figures import Picture, write_figures
 from augury.report.copies.results import Results
-from augury.report.copies.tables import measured, same_labels, shares, stops, tally, targets, variant_name
+from augury.report.copies.tables import forecasts, measured, same_labels, shares, stops, tally, targets, variant_name
 from augury.report.copies.verdicts import LEAST
 
 TITLE = "# Which copies to add: choosing copies against choosing points\n"
@@ -31,6 +31,10 @@ SAME_LABELS = """A target of validation points uses their labels. Here the other
 ("both"), with the same absolute number of copies; 100 % are as many copies as the training points have, 200 % all copies of both. "Points
 at random, training points' first" at 100 % is full augmentation plus the validation points without copies, and at 200 % with them.
 """
+FORECASTS = """Rank correlation over budgets between what was predicted and what retraining brought. "Half of the test set" is a control
+that nobody has: the target is every second test point with its copies, and the other half is what heads are tested on, so that target and
+test are alike. Where the control foretells what a validation target does not, the validation points are not like the test points.
+"""
 STOPS = """The recommended budget is the minimum of the predicted loss of the target, before any retraining.
 """
 
@@ -51,7 +55,8 @@ def _page(results: Results, drawn: list[Picture]) -> Iterator[str]:
             found = targets(results, way, weighting)
             if found:
                 yield from (f"### Target: {way.removeprefix('copies.')}{words}\n", found)
-    yield from ("## The same labels\n", SAME_LABELS, same_labels(results), "## Stopping\n", STOPS, stops(results), "## Figures\n")
+    yield from ("## The same labels\n", SAME_LABELS, same_labels(results), "## Forecasts\n", FORECASTS, forecasts(results))
+    yield from ("## Stopping\n", STOPS, stops(results), "## Figures\n")
     for picture in drawn:
         yield f"![{picture.title}](figures/{picture.name})\n\n**{picture.title}**: {picture.caption}.\n"
     yield "## Every way, task by task\n"

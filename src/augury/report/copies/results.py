@@ -28,6 +28,7 @@ PERCENTS = (1, 5, 10, 25, 50)  # of all copies
 WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which its share is judged
 FROM = 0.05  # the share of the copies from which a curve may not fall short of full augmentation
 POLICY_POOL = "train"
+CONTROL_POOL = "halves"  # half of the test set is the target
 RANDOM = "baseline"
 
 
@@ -108,6 +109,8 @@ def _judged(curve: pd.DataFrame) -> dict[str, float]:
     first = curve.iloc[0]
     copies, none, full = int(first["copies"]), float(first["none"]), float(first["full"])
     heights = curve.set_index("budget")["accuracy"]
+    if first["pool"] == CONTROL_POOL:  # tested on its own half
+        none, full = float(heights[0]), float(heights[copies])
     gain = full - none
     row: dict[str, float] = {"weight": first["weight"], "none": none, "full": full, "gain": gain}
     for percent in PERCENTS:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 
-from augury.report.copies.results import POLICY_POOL, RANDOM, VARIANT, WORTHWHILE, Results, is_policy
-from augury.report.copies.verdicts import LEAST, verdicts
+from augury.report.copies.results import CONTROL_POOL, POLICY_POOL, RANDOM, VARIANT, WORTHWHILE, Results, is_policy
+from augury.report.copies.verdicts import LEAST, RANK, verdicts
 from augury.report.subsampling.markdown import NOTHING, number, percent, table
 
 SHOWN = (1, 5, 25)
@@ -26,6 +26,11 @@ FAIR = (
     ("joint", "influence.random_proportional", "auto"),
     ("joint", "training_first", "1"),
 )
+FORECASTS = {
+    ("train", "copies.validation"): "validation target",
+    ("train", "copies.self"): "self-target",
+    (CONTROL_POOL, "copies.validation"): "half of the test set",
+}
 CHECKS = {
     "1 %": "1 %",
     "5 %": "5 %",
@@ -198,3 +203,18 @@ def stops(results: Results) -> str:
                 rows.append([variant_name(variant), name, way_name(way, "auto"), str(len(row)), *values])
     header = ["task", "seeds", "way", "n", "recommended, % of the copies", "accuracy there", "above full augmentation"]
     return table([*header, "rank, loss", "rank, accuracy"], rows)
+
+
+def forecasts(results: Results) -> str:
+    """How well loss and accuracy are foretold with each target and with the control's, a row a task and group of seeds, and in all."""
+    own = results.summary[results.summary["weighting"] == "auto"]
+    kinds = {words: own[(own["pool"] == pool) & (own["way"] == way)] for (pool, way), words in FORECASTS.items()}
+    columns = [(words, of) for words, frame in kinds.items() if len(frame) for of in ("loss", "accuracy")]
+    rows = []
+    for variant in results.variants:
+        for name, rest in groups(results.of(results.baselines, variant)):
+            shown = {words: results.of(frame[frame["seed"].isin(rest["seed"])], variant) for words, frame in kinds.items()}
+            rows.append([variant_name(variant), name, *(plain(shown[words][f"rank_{of}"]) for words, of in columns)])
+    met = [_count(kinds[words][f"rank_{of}"].dropna() >= RANK) for words, of in columns]
+    header = [f"{words}, {of}" for words, of in columns]
+    return table(["task", "seeds", *header], [*rows, [f"at least {RANK}", "all", *met]])
