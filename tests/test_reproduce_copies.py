@@ -127,8 +127,10 @@ def test_the_joint_pool_holds_the_training_points_and_then_the_validation_points
 def test_the_control_is_tested_on_the_half_of_the_test_points_that_is_not_its_target(drawn: Drawn) -> None:
     (X, y), tested, test = drawn.target("halves"), drawn.tested("halves"), drawn.copied_test
     assert len(X) + len(tested.X) == len(drawn.test.X)
-    np.testing.assert_array_equal(X[: (len(test) + 1) // 2], test.features[::2])
-    np.testing.assert_array_equal(tested.X[: len(test) // 2], test.features[1::2])
+    first, second = drawn.halves
+    assert sorted([*first, *second]) == list(range(len(test)))
+    np.testing.assert_array_equal(X[: len(first)], test.features[first])
+    np.testing.assert_array_equal(tested.X[: len(second)], test.features[second])
     halves, whole = np.concatenate([X, tested.X]), np.asarray(drawn.test.X)
     np.testing.assert_array_equal(np.sort(halves, axis=0), np.sort(whole, axis=0))
     assert len(y) == len(X)

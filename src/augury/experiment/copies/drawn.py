@@ -112,12 +112,18 @@ class Drawn:
         return HeldOut.of(*_all_of(self.copied_test))
 
     def tested(self, pool: Pool) -> HeldOut:
-        """What heads are tested on: all test points and copies, or every second point and its copies."""
-        return HeldOut.of(*_all_of(self.copied_test, slice(1, None, 2))) if pool == "halves" else self.test
+        """What heads are tested on: all test points and copies, or the half of them that is no target."""
+        return HeldOut.of(*_all_of(self.copied_test, self.halves[1])) if pool == "halves" else self.test
 
     def target(self, pool: Pool) -> Labelled:
         """The validation points and all their copies, or the other half of the test points and theirs."""
-        return _all_of(self.copied_test, slice(0, None, 2)) if pool == "halves" else _all_of(self.validation)
+        return _all_of(self.copied_test, self.halves[0]) if pool == "halves" else _all_of(self.validation)
+
+    @property
+    def halves(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The test points divided at random, the same way for every seed: their order may mean something, as NORB's two cameras do."""
+        order, half = np.random.default_rng(0).permutation(len(self.copied_test)), len(self.copied_test) // 2
+        return np.sort(order[:half]), np.sort(order[half:])
 
     def points(self, pool: Pool) -> CopiedFeatures:
         """The points that heads are fitted to."""
@@ -140,7 +146,7 @@ class Drawn:
             self.train, self.validation, self.test  # noqa: B018  (each keeps its features when first read)
 
 
-def _all_of(points: CopiedFeatures, part: slice = slice(None)) -> Labelled:
+def _all_of(points: CopiedFeatures, part: slice | npt.NDArray[np.int64] = slice(None)) -> Labelled:
     """Features and labels of some points and all their copies."""
     chosen = CopiedFeatures(points.features[part], points.copies[part], points.labels[part])
     return chosen.augmented(np.arange(len(chosen)))[:2]

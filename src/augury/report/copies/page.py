@@ -32,8 +32,9 @@ SAME_LABELS = """A target of validation points uses their labels. Here the other
 at random, training points' first" at 100 % is full augmentation plus the validation points without copies, and at 200 % with them.
 """
 FORECASTS = """Rank correlation over budgets between what was predicted and what retraining brought. "Half of the test set" is a control
-that nobody has: the target is every second test point with its copies, and the other half is what heads are tested on, so that target and
-test are alike. Where the control foretells what a validation target does not, the validation points are not like the test points.
+that nobody has: the target is half of the test points, drawn at random, with their copies, and heads are tested on the other half, so that
+target and test are alike. Where the control foretells what a validation target does not, validation and test points are not alike; where it
+fails too, there is nothing to foretell that exceeds the noise.
 """
 STOPS = """The recommended budget is the minimum of the predicted loss of the target, before any retraining.
 """
