@@ -1,16 +1,15 @@
 """Heads of which no Hessian fits in memory: fit and influence by preconditioned conjugate gradients.
 
-    OMP_NUM_THREADS=1 python benchmarks/large_head.py [large]
+    OMP_NUM_THREADS=1 python benchmarks/large_head.py
 
 First a head of 5,959 parameters that both ways can do: influence on a target by conjugate gradients against the dense factor, with the
-difference of their values, and what one solve takes with each preconditioner. With `large`, then, 1,000 classes and 200 features (200,196
-parameters, whose Hessian would take 300 GiB), where conjugate gradients are alone. Writes `large_head.json` beside this file.
+difference of their values, and what one solve takes with each preconditioner. Then 1,000 classes and 200 features (200,196 parameters,
+whose Hessian would take 300 GiB), where conjugate gradients are alone. Writes `large_head.json` beside this file.
 """
 
 from __future__ import annotations
 
 import resource
-import sys
 import time
 from typing import Any
 
@@ -101,7 +100,7 @@ def main() -> None:
     """Measure, on one thread."""
     torch.set_num_threads(1)
     machine, cases = Machine.measured(), []
-    for measure, size in ((compared, (5000, 100, 60)), (large, (10_000, 200, 1000)))[: 1 + ("large" in sys.argv[1:])]:
+    for measure, size in ((compared, (5000, 100, 60)), (large, (10_000, 200, 1000))):
         cases.append(measure(*size))
         print(cases[-1], flush=True)
         save(__file__, WHAT, cases, machine)  # the second takes many minutes
