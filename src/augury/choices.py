@@ -1,6 +1,6 @@
 """The words that a user chooses between, apart from what they mean.
 
-Here they are listed for settings and help, which load nothing that computes; the modules that know what a word means check it themselves.
+Here they are listed for settings and help, which load nothing that computes, and for the modules that know what a word means.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from augury.arrays import ArrayLike, as_features, as_labels, as_numpy, encode
+from augury.choices import Method
 from augury.curvature import Points
 from augury.errors import InputError
 from augury.files import read_noun, write_table
@@ -36,7 +37,6 @@ from augury.influence import influence, self_influence
 from augury.notebook import show
 from augury.softmax import point_losses
 
-Method = Literal["influence", "loss", "validation", "margin", "support", "uniform"]
 SVM_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)  # paper 2's search for the SVM's C, by 4 folds
 SVM_FOLDS = 4
 COLUMNS = ("index", "origin", "label", "score", "loss", "probability")

@@ -20,12 +20,13 @@ from augury.adapters.layout import Layout
 from augury.adapters.rows import Rows, flattened, points_of
 from augury.arrays import as_numpy
 from augury.augmentation import MakesCopies
+from augury.choices import Method
 from augury.copies import CopyOrdering, choose_copies
 from augury.errors import InputError
 from augury.head import SoftmaxHead
 from augury.learned.copies import READERS
 from augury.model import Model, features
-from augury.scores import Method, score
+from augury.scores import score
 from augury.selection import Order, Ordering, Preference, rank
 from augury.selection.ordering import checked_seed
 from augury.transforms import parse

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from augury.choices import Rule
 from augury.errors import InputError
 from augury.transforms.border import Real
 
-Rule = Literal["choice", "gradient"]
 Kept = Literal["best", "drawn"]
 
 

@@ -5,11 +5,11 @@ full ordering (`policies`; `strata` and `determinantal` for the two orders that 
 of them, except for a determinantal order, whose draw is of one size.
 """
 
+from augury.choices import Order as Order
+from augury.choices import Preference as Preference
 from augury.selection.determinantal import diversify as diversify
 from augury.selection.determinantal import sample_k_dpp as sample_k_dpp
-from augury.selection.odds import Preference as Preference
 from augury.selection.ordering import Ordering as Ordering
 from augury.selection.ordering import budget_size as budget_size
-from augury.selection.policies import Order as Order
 from augury.selection.policies import rank as rank
 from augury.selection.strata import stratify as stratify

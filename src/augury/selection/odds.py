@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]
 Values = npt.NDArray[np.float64]
 SMALLEST_ODDS = 1e-20  # stands in for a score of zero, unless a positive score is smaller still (paper 2's code)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from augury.arrays import ArrayLike
+from augury.choices import Order, Preference
 from augury.errors import InputError
 from augury.scores import Scores
 from augury.selection.determinantal import diversify
-from augury.selection.odds import Preference, by_falling_odds
+from augury.selection.odds import by_falling_odds
 from augury.selection.ordering import Ordering, budget_size, checked_seed
 from augury.selection.strata import stratify
 
-Order = Literal["sampled", "ranked", "stratified", "determinantal"]
 CLUSTERS = 10  # of a stratified order for which neither clusters nor a budget are given; fewer where there are fewer points
 
 

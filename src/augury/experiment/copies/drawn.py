@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augury.augmentation import CopiedFeatures
+from augury.choices import Method
 from augury.data import Examples
 from augury.errors import InputError
 from augury.evaluation import HeldOut
@@ -20,7 +21,7 @@ from augury.experiment.subsampling import Task
 from augury.experiment.subsampling.extractors import network_of, ready_weights
 from augury.head import SoftmaxHead
 from augury.parallel import one_thread
-from augury.scores import Method, Scores, score
+from augury.scores import Scores, score
 
 Pool = Literal["train", "joint", "halves"]
 Labelled = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]

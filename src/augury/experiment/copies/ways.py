@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from augury.choices import Method
 from augury.copies import CopyOrdering, by_points, choose_copies
 from augury.experiment.copies.drawn import Drawn, Pool
 from augury.head import SoftmaxHead
-from augury.scores import Method
 from augury.selection import Order, Preference, rank
 
 Target = Literal["validation", "self", "folds"]

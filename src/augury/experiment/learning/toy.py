@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
+from augury.choices import Rule
 from augury.errors import InputError
 from augury.experiment.learning.plane import (
     BOUND,
@@ -37,7 +38,6 @@ from augury.learned.baselines import Share
 from augury.learned.classifier import Classifier
 from augury.learned.objective import Target, effects, target_direction
 from augury.learned.teaching import Goal, teacher
-from augury.learned.teaching_config import Rule
 from augury.progress import track
 from augury.report.learning.toy import write_toy
 from augury.training import Augment, Moment, TrainingConfig, train

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from augury.choices import Method
 from augury.errors import InputError
 from augury.evaluation import Draw
-from augury.scores import Method, Scores
+from augury.scores import Scores
 from augury.selection import Order, Ordering, Preference, rank
 
 POLICIES: dict[str, tuple[Preference, Order]] = {

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augury.augmentation import CopiedFeatures, TrainingSet, augment
+from augury.choices import Method
 from augury.data import Examples
 from augury.evaluation import C_GRID, FixedFeatures, HeldOut, Setting
 from augury.evaluation.refits import Refits
@@ -21,7 +22,7 @@ from augury.experiment.subsampling.tasks import Task
 from augury.files import write_atomic
 from augury.head import SoftmaxHead
 from augury.parallel import one_thread
-from augury.scores import Method, Scores, score
+from augury.scores import Scores, score
 
 SCORED: tuple[Method, ...] = ("influence", "loss")  # the scores whose values before and after full augmentation are kept
 
