@@ -81,7 +81,7 @@ class RunConfig(Settings):
         "copies",
         "Choice",
         "What is chosen and what a budget counts: single copies, by the fall of the target's loss that each is predicted to bring, or "
-        "points, each with all its copies, by --score, --policy, --preference, --update and --downweight, which go with points alone.",
+        "points, each with all its copies, by score and policy (with --score, --policy, --preference, --update, --downweight).",
         one_of(Unit),
     )
     budget: str = _setting("10%", "Choice", "How much to augment: a number of points or copies (50), or a share of them (10%).", text)
