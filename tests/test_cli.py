@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from augury import cli, selection, shards
 from augury.cli import commands
-from augury.experiment import RunConfig, folder, pipeline, run
+from augury.experiment import RunConfig, curve_data, folder, pipeline, run, score_data
 from augury.experiment.learning import toy
 from augury.head import SoftmaxHead
 from augury.scores import Scores, score
@@ -34,6 +34,7 @@ NARROW = os.environ | {"COLUMNS": "80"}
 DATA = ["digits", "--first", "80", "--classes", "3,8"]
 QUICK = ["--epochs", "3", "--seed", "1"]
 TRANSFORM = ["--transform", "flip"]
+POINTS = ["--unit", "points"]
 
 
 class Answer(NamedTuple):
@@ -79,7 +80,7 @@ def test_the_stages_one_by_one_give_what_run_gives(augury: Augury, tmp_path: Pat
     model, cache, test = (single / "net.safetensors", single / "cache", ["--no-test-copies", "--seeds", "2"])
     ready = ["--weights", model, "--cache", cache]
     for words in (
-        ["run", *DATA, *QUICK, *TRANSFORM, *test, "--target", target, "--out", whole],
+        ["run", *DATA, *QUICK, *TRANSFORM, *POINTS, *test, "--target", target, "--out", whole],
         ["score", *DATA, *QUICK, "--target", target, "--save-model", model, "--cache", cache, "--out", single / "scores.parquet"],
         ["select", single / "scores.parquet", "--seed", 1, "--out", single / "selection.parquet"],
         ["augment", *DATA, *TRANSFORM, "--seed", 1, single / "selection.parquet", "--out", single / "augmented"],
@@ -92,6 +93,15 @@ def test_the_stages_one_by_one_give_what_run_gives(augury: Augury, tmp_path: Pat
     copies = {path.relative_to(whole / "augmented"): path.read_bytes() for path in whole.glob("augmented/*/*.png")}
     assert {path.relative_to(single / "augmented"): path.read_bytes() for path in single.glob("augmented/*/*.png")} == copies
     assert len(list(cache.iterdir())) == {"own": 4, "val": 5}[target]  # the network's features, known again by its weights
+
+
+def test_the_stages_are_of_points_in_python_too(scored: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"first": 80, "classes": ("3", "8"), "transform": "flip,rotate:10:2", "target": "val", "seeds": 1}
+    config = RunConfig(data="digits", weights=str(scored / "net.safetensors"), **settings)
+    assert config.unit == "copies"
+    found = score_data(config, out=tmp_path / "scores.parquet")
+    assert (found.method, len(found)) == ("validation", 80)
+    assert curve_data(config, found, out=tmp_path / "curve.parquet").frame["budget"].max() == 80
 
 
 def test_copies_go_into_one_file_where_its_name_ends_so(augury: Augury, scored: Path, tmp_path: Path) -> None:
@@ -196,14 +206,14 @@ def test_without_a_command_the_commands_are_listed(augury: Augury) -> None:
 
 
 def test_json_is_all_of_the_output_and_progress_goes_elsewhere(augury: Augury, tmp_path: Path) -> None:
-    answer = augury("run", *DATA, *QUICK, *TRANSFORM, "--seeds", 1, "--json", "--out", tmp_path / "run")
+    answer = augury("run", *DATA, *QUICK, *TRANSFORM, *POINTS, "--seeds", 1, "--json", "--out", tmp_path / "run")
     result = json.loads(answer.out)
     assert answer.err.startswith("data: digits\nmodel: training tiny on 80 points\n")
     assert result["selected"] == Ordering.load(tmp_path / "run" / "selection.parquet").selected.tolist()
     assert [Path(result[name]).exists() for name in ("folder", "report", "copies")] == [True] * 3
     assert {row["policy"] for row in result["curve"]} == {"influence, sampled, proportional", "random"}
     assert result["curve"][0]["deviation"] is None  # one seed has no spread
-    again = augury("run", *DATA, *QUICK, *TRANSFORM, "--seeds", 1, "--out", tmp_path / "run", "--quiet")
+    again = augury("run", *DATA, *QUICK, *TRANSFORM, *POINTS, "--seeds", 1, "--out", tmp_path / "run", "--quiet")
     assert again.err == ""
     assert result["headline"].split(":")[0] in " ".join(again.out.split())
     assert max(map(len, again.out.split("selection:")[0].splitlines())) <= 80
@@ -248,7 +258,16 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
         (["run", "digits", "--out"], "--out"),
         (["run", "digits", "--epochs", "ten"], "epochs: got 'ten'; expected a whole number, 0 or more"),
         (["run", "digits", "--score", "beauty"], "score: got 'beauty'; expected one of influence, loss"),
-        (["run", "digits", "--budget", "0"], "budget: 0 of 1000 points; expected a number from 1 to 1000"),
+        (["run", "digits", *POINTS, "--budget", "0"], "budget: 0 of 1000 points; expected a number from 1 to 1000"),
+        (
+            ["run", "digits", "--score", "loss"],
+            "score: has a meaning only where points are chosen; set unit to 'points' (--unit points), or",
+        ),
+        (["run", "digits", "--downweight"], "downweight: has a meaning only where points are chosen; set unit to 'points' (--unit points)"),
+        (
+            ["run", "digits", *POINTS, "--price", "1"],
+            "price: has a meaning only where copies are chosen; set unit to 'copies' (--unit copies)",
+        ),
         (["run", "digits", "--model", "none"], "no network is called 'none'"),
         (["run", "digits", "--engine", "spark"], "engine: got 'spark'; expected one of local, ray, dask"),
         (["score", "digits", "--address", "auto"], "address: 'auto' given, and the engine is local; expected engine 'ray' or 'dask'"),
@@ -400,7 +419,7 @@ def test_as_a_module_it_answers_and_importing_it_changes_nothing(tmp_path: Path)
 
 
 def test_a_report_is_written_anew_from_the_results(augury: Augury, tmp_path: Path) -> None:
-    page = run(data="digits", first=80, classes=("3", "8"), transform="flip", epochs=1, seeds=1, out=tmp_path).report
+    page = run(data="digits", unit="points", first=80, classes=("3", "8"), transform="flip", epochs=1, seeds=1, out=tmp_path).report
     assert page is not None
     before = page.read_bytes()
     page.unlink()

@@ -23,7 +23,7 @@ from augury.experiment import Run, RunConfig, pipeline, run
 from augury.experiment.config import ELSEWHERE, OF_COPIES
 
 CLASSES = ("<script>alert('x')&amp;", 'bars, "two"', "round línea 字")  # sorted, as the folder's reader sorts them
-QUICK: dict[str, Any] = {"transform": "flip", "epochs": 3, "seeds": 2}
+QUICK: dict[str, Any] = {"unit": "points", "transform": "flip", "epochs": 3, "seeds": 2}
 
 
 def draw(kind: int, rng: np.random.Generator, mode: str) -> Image.Image:
@@ -77,7 +77,7 @@ def test_a_run_records_its_whole_configuration_and_what_it_came_to(plain: Run, g
     told = {"data": str(grey), "model": "lenet", "score": "influence", "image": "1x16x16", "class_names": list(CLASSES), "features": 84}
     told |= {"train_points": 45, "test_points": 15, "transform": "flip", "copies_per_point": 1, "budget": "10%", "weights_digest": None}
     assert {name: config[name] for name in told} == told
-    assert config["command"] == f"augury run {shlex.quote(str(grey))} --transform flip --seeds 2 --epochs 3 --out DIR"
+    assert config["command"] == f"augury run {shlex.quote(str(grey))} --transform flip --unit points --seeds 2 --epochs 3 --out DIR"
     versions = json.loads((plain.folder / "versions.json").read_text())
     assert {"augury", "torch", "numpy", "python", "machine"} <= set(versions)
 
@@ -96,7 +96,7 @@ def test_the_selection_ranks_every_point_and_takes_the_budget(plain: Run) -> Non
 @pytest.mark.parametrize("source", ["grey", "coloured"])
 def test_the_files_of_the_copies_are_the_copies_of_the_selected_points(source: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     data = request.getfixturevalue(source)
-    found = run(data=data, transform="translate:2", epochs=1, budget=5, curve=False, out=tmp_path / "run")
+    found = run(data=data, unit="points", transform="translate:2", epochs=1, budget=5, curve=False, out=tmp_path / "run")
     listing = pd.read_parquet(found.folder / "copies.parquet")
     assert found.copies == found.folder / "augmented"
     assert sorted(listing["file"]) == sorted(path.relative_to(found.copies).as_posix() for path in found.copies.rglob("*.png"))

@@ -40,7 +40,7 @@ POINTS: dict[str, Any] = {"data": "digits", "first": 40, "classes": ("3", "8"), 
 LEARN: dict[str, Any] = {"data": "digits", "classes": ("3", "8"), "per_class": 10, "steps": 3, "folds": 2, "model": "tiny"}
 SWEEP: dict[str, Any] = {"scores": ("uniform", "influence"), "policies": ("baseline", "random_proportional"), "seeds": 2, "jobs": 1}
 COMMANDS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
-    "run, points": (run, POINTS | {"seeds": 2}),
+    "run, points": (run, POINTS | {"unit": "points", "seeds": 2}),
     "run, copies": (run, POINTS | {"unit": "copies", "budget": 12}),
     "reproduce": (reproduce_subsampling, SWEEP | {"tasks": [own_task(RunConfig(**POINTS))]}),
     "learn": (learn_run, LEARN | {"retrainings": 1, "compare": ("crop",), "checks": 3}),

@@ -46,7 +46,7 @@ def test_the_run_folder_holds_what_the_readme_lists(photos: None) -> None:
     CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
     table = README.split("`result/` then holds")[1].split("A run that was killed")[0]
     listed = [name for name in re.findall(r"`([\w.]+/?)`", table) if "." in name or name.endswith("/")]
-    assert len(listed) == 8
+    assert len(listed) == 9
     assert [name for name in listed if not (Path("result") / name).exists()] == []
 
 

@@ -270,7 +270,7 @@ def test_the_page_tells_headline_settings_command_and_versions(run: Path) -> Non
     assert "10\u00a0% of the points (20 of 200) gave 52\u00a0% of full augmentation’s gain." in shown
     assert "Accuracy 90.7\u00a0% against 88.0\u00a0% without and 93.2\u00a0% with full augmentation; as many random points" in shown
     assert "augmented test set (1,500 images)" in shown
-    for told in ("augury run digits --out DIR", "translate:1", "a, digits", "test_copies", "yes", "0.1.0"):
+    for told in ("augury run digits --unit points --out DIR", "translate:1", "a, digits", "test_copies", "yes", "0.1.0"):
         assert told in shown
 
 

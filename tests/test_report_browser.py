@@ -53,7 +53,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
         path = folder / "images" / name / f'it\'s "{number}" <i>.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.uint8(pixels.images[number] * 15)).save(path)
-    points = augury.run(data=str(folder / "images"), transform="flip", budget="20%", **SETTINGS, out=folder / "points")
+    points = augury.run(data=str(folder / "images"), transform="flip", unit="points", budget="20%", **SETTINGS, out=folder / "points")
     copies = augury.run(data="digits", first=60, transform="rotate:30:5", unit="copies", budget="20", **SETTINGS, out=folder / "copies")
     assert points.report is not None
     assert copies.report is not None

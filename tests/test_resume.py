@@ -19,7 +19,8 @@ from augury.experiment import Run, RunConfig, folder, pipeline, run
 from augury.files import PARTIAL, read_json, write_json
 
 SETTINGS: dict[str, Any] = {"data": "digits", "first": 80, "classes": ("3", "8"), "transform": "flip", "epochs": 3, "seeds": 2}
-COMMAND = ["run", "digits", "--first", "80", "--classes", "3,8", "--transform", "flip", "--epochs", "3", "--seeds", "2"]
+SETTINGS |= {"unit": "points"}
+COMMAND = ["run", "digits", "--first", "80", "--classes", "3,8", "--transform", "flip", "--epochs", "3", "--seeds", "2", "--unit", "points"]
 
 
 class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""`augury run --unit copies`: the right choice, files, curve and forecast, and the errors of settings that do not go together."""
+"""`augury run`, which chooses copies: the right choice, files, curve and forecast, and the errors of settings that do not go together."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from augury.experiment.copy_curve import random_copies
 from augury.experiment.copy_settings import Price
 from augury.files import read_json, write_json
 from augury.selection import rank
+from test_resume import times
 
 Array = npt.NDArray[Any]
 DATA = ["digits", "--first", "100", "--classes", "3,8,9"]
@@ -248,12 +249,15 @@ def test_left_out_points_are_a_target_of_their_own(plain: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"score": "loss"}, "score: has a meaning only where points are chosen; set unit to 'points', or leave it out"),
+        ({"score": "loss"}, "score: has a meaning only where points are chosen; set unit to 'points' (--unit points), or leave it out"),
         ({"policy": "ranked"}, "policy: has a meaning only where points are chosen"),
         ({"preference": "inverse"}, "preference: has a meaning only where points are chosen"),
         ({"update": True}, "update: has a meaning only where points are chosen"),
         ({"downweight": True}, "downweight: has a meaning only where points are chosen"),
-        ({"unit": "points", "price": "1e-5"}, "price: has a meaning only where copies are chosen; set unit to 'copies', or leave it out"),
+        (
+            {"unit": "points", "price": "1e-5"},
+            "price: has a meaning only where copies are chosen; set unit to 'copies' (--unit copies), or",
+        ),
         ({"unit": "points", "copy_weight": 8}, "copy_weight: has a meaning only where copies are chosen"),
         ({"unit": "points", "target": "folds"}, "target: 'folds' goes with the unit 'copies'"),
         ({"unit": "pixels"}, "unit: got 'pixels'; expected one of points, copies"),
@@ -274,16 +278,33 @@ def test_settings_without_a_meaning_are_told_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_points_is_taken_up_from_a_record_that_knows_no_unit_and_not_for_copies(tmp_path: Path) -> None:
+def test_copies_are_chosen_where_nobody_says_what(tmp_path: Path) -> None:
+    words = ["run", *DATA, "--transform", "flip", "--target", "val", "--epochs", "1", "--no-curve", "--copies", "none", "--quiet"]
+    result = CliRunner().invoke(app, [*words, "--budget", "7", "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    found = Run.load(tmp_path)
+    assert isinstance(found.ordering, CopyOrdering)
+    assert len(found.ordering.selected) == 7
+    assert (found.config["unit"], found.config["target"], found.ordering.cause["target"]) == ("copies", "val", "val")
+    assert RunConfig(data="digits").unit == "copies"
+
+
+@pytest.mark.parametrize("told", [{"unit": "points"}, {}])
+def test_a_run_of_points_by_an_earlier_version_stays_one(tmp_path: Path, told: dict[str, str]) -> None:
+    """Its record tells the unit or, still earlier, knows none, and its command leaves out what was the default then."""
     quick = {**SETTINGS, "curve": False, "copies": "none"}
-    run(**quick, out=tmp_path)
+    run(**quick, unit="points", out=tmp_path)
     record = read_json(tmp_path / "config.json")
     assert record.pop("unit") == "points"
     assert not {"price", "copy_weight"} & set(record)
-    write_json(tmp_path / "config.json", record)
-    run(**quick, out=tmp_path)
-    with pytest.raises(InputError, match=r"holds a run with unit = 'points', and now it is 'copies'"):
-        run(**quick, unit="copies", out=tmp_path)
+    earlier = record | told | {"command": record["command"].replace(" --unit points", "")}
+    assert earlier["command"] != record["command"]
+    write_json(tmp_path / "config.json", earlier)
+    before = times(tmp_path)
+    run(**quick, unit="points", out=tmp_path)
+    with pytest.raises(InputError, match=r"holds a run with unit = 'points', and now it is 'copies'; give another folder"):
+        run(**quick, out=tmp_path)
+    assert times(tmp_path) == before
 
 
 def test_the_recorded_command_repeats_the_run(plain: Run, tmp_path: Path) -> None:

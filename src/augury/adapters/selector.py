@@ -75,7 +75,8 @@ class AugmentationSelector(BaseEstimator):
         (points, channels, height, width); for images also an Augury transform, its text (`"rotate:15,flip"`), or a random augmentation as
         in `augury.as_transform`. `fit` needs none where points are chosen.
     unit
-        What is chosen and what a budget counts: `points`, each with all its copies, or single `copies`, by `augury.choose_copies`.
+        What is chosen and what a budget counts: `points`, each with all its copies, or single `copies`, by `augury.choose_copies`. Points
+        are the default here, and copies in `augury.run`, for the scores and masks of a scikit-learn estimator are one a row of `X`.
     C
         Inverse strength of the head's penalty: scores and choices are those of a softmax regression fitted to all points.
     random_state

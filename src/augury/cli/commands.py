@@ -36,7 +36,7 @@ else:
         "augury.report.subsampling",
     )
 
-DEMO = {"data": "digits", "transform": "rotate:30:6,crop", "budget": "10%"}
+DEMO = {"data": "digits", "transform": "rotate:20:4", "unit": "copies", "budget": "5%"}
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}, epilog=EXIT_CODES

@@ -78,10 +78,10 @@ class RunConfig(Settings):
         text,
     )
     unit: Unit = _setting(
-        "points",
+        "copies",
         "Choice",
-        "What is chosen and what a budget counts: points, each with all its copies, by score and policy, or single copies, by the fall of "
-        "the target's loss that each is predicted to bring.",
+        "What is chosen and what a budget counts: single copies, by the fall of the target's loss that each is predicted to bring, or "
+        "points, each with all its copies, by score and policy (with --score, --policy, --preference, --update, --downweight).",
         one_of(Unit),
     )
     budget: str = _setting("10%", "Choice", "How much to augment: a number of points or copies (50), or a share of them (10%).", text)
@@ -139,7 +139,7 @@ class RunConfig(Settings):
     )
     C: float = _setting(1.0, "Model", "Inverse strength of the head's L2 penalty.", positive)
     device: str = _setting("auto", "Model", "Where networks run: auto, cpu, cuda.", text)
-    copies: CopyFormat = _setting("png", "Output", "Files of the chosen points' copies.", one_of(CopyFormat))
+    copies: CopyFormat = _setting("png", "Output", "Files of the chosen copies.", one_of(CopyFormat))
     curve: bool = _setting(
         default=True,
         panel="Output",
@@ -171,7 +171,8 @@ class RunConfig(Settings):
         given = [option.name for option in fields(self) if option.name in self.idle and getattr(self, option.name) != option.default]
         if given:
             other = "points" if self.unit == "copies" else "copies"
-            raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; set unit to {other!r}, or leave it out")
+            cure = f"set unit to {other!r} (--unit {other}), or leave it out"
+            raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; {cure}")
         if self.target == "folds" and self.unit == "points":
             raise InputError("target: 'folds' goes with the unit 'copies'; a point's own influence leaves it out already: use 'own'")
 

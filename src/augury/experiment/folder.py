@@ -27,6 +27,7 @@ PACKAGES = ("augury", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "s
 CONFIG, VERSIONS = "config.json", "versions.json"
 KIND = "kind"  # of run: the name of its command; records of `augury run` do not tell it
 EARLIER = {"unit": "points"}  # what records mean that do not tell it
+COMMAND = "command"  # follows from the settings, and from defaults, which may differ between versions
 CURE = "give another folder, or delete that one"
 
 
@@ -87,7 +88,7 @@ def resolve(stages: Pipeline) -> dict[str, Any]:
     splits, config = stages.splits, stages.config
     parts = {"train": splits.train, "test": splits.test} | ({} if splits.validation is None else {"validation": splits.validation})
     return config.record() | {
-        "command": config.command(),
+        COMMAND: config.command(),
         "transform": stages.transform.spec,
         "copies_per_point": len(stages.transform),
         **({"score": config.method} if config.unit == "points" else {}),
@@ -130,7 +131,7 @@ def _check_same(found: dict[str, Any], resolved: dict[str, Any], folder: Path, n
     kinds = [record.get(KIND, "run") for record in (found, resolved)]
     if kinds[0] != kinds[1]:
         raise InputError(f"out: {folder} holds what `augury {kinds[0]}` made, and now it is `augury {kinds[1]}`; {CURE}")
-    differing = [name for name in resolved if found.get(name) != resolved[name]]
+    differing = [name for name in resolved if name != COMMAND and found.get(name) != resolved[name]]
     settings = [name for name in names if name in differing]
     settings.sort(key=lambda name: name == "score")  # what it comes to also follows from the target
     if settings:

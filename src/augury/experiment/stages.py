@@ -39,7 +39,7 @@ def score_data(config: RunConfig, *, out: str | Path, save_model: str | Path | N
     check_writable(Path(out), "out")
     if save_model is not None:
         check_writable(Path(save_model), "save_model")
-    with _workshop(config, cache) as stages:
+    with _workshop(_of_points(config), cache) as stages:
         found = stages.scores
         if save_model is not None:
             model.save(stages.model, save_model)
@@ -112,7 +112,12 @@ def _workshop(config: RunConfig, cache: str | Path | None = None) -> Iterator[Pi
 
 def _as_scored(config: RunConfig, scores: Scores) -> RunConfig:
     """The configuration with the target that the scores had, so that the same points are split off for it."""
-    return replace(config, score="influence", target="val" if scores.method == "validation" else "own")
+    return replace(_of_points(config), score="influence", target="val" if scores.method == "validation" else "own")
+
+
+def _of_points(config: RunConfig) -> RunConfig:
+    """The configuration for points, which these stages score, order and augment; copies are chosen by a whole run alone."""
+    return config if config.unit == "points" else replace(config, unit="points")
 
 
 def _check_same_points(scores: Scores, points: Examples) -> None:

@@ -19,6 +19,7 @@ from augury.scores import Scores
 from augury.selection import Ordering
 
 CURE = "run the step again that made it"
+PLACE = " --out DIR"  # how a recorded command ends
 ITSELF = -1  # stands where a copy's number would, for the point that it is a copy of
 
 
@@ -90,6 +91,14 @@ def describe(array: np.ndarray) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 
+def with_unit(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run of points, its command telling so: those written while points were the default leave it out."""
+    command = record.get("command")
+    if not isinstance(command, str) or not command.endswith(PLACE) or "--unit points" in command:
+        return record
+    return record | {"command": f"{command.removesuffix(PLACE)} --unit points{PLACE}"}
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The results of one run, as its files hold them."""
@@ -105,7 +114,7 @@ class RunFolder:
     def load(cls, folder: Path) -> RunFolder:
         """Read every file; a missing, damaged or contradictory one is an `InputError` that names it."""
         run = cls(
-            read_json(folder / "config.json"),
+            with_unit(read_json(folder / "config.json")),
             read_json(folder / "versions.json"),
             Scores.load(folder / "scores.parquet"),
             Ordering.load(folder / "selection.parquet"),

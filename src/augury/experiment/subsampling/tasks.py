@@ -103,9 +103,8 @@ def paper_task(
     _check_C(C)
     data, transform = name.split("-")
     shown = name if first == POINTS else f"{name}-{first}"
-    config = RunConfig(
-        data=data, classes=CLASSES[data], first=first, transform=TRANSFORMS[preset][transform][data], data_dir=data_dir, curve=False
-    )
+    copies = TRANSFORMS[preset][transform][data]
+    config = RunConfig(data=data, classes=CLASSES[data], first=first, transform=copies, unit="points", data_dir=data_dir, curve=False)
     return Task(shown, config, features or FEATURES[data], preset, C or ("1" if preset == "code" else "cv"))
 
 
