@@ -34,7 +34,7 @@ def curve(seed: int, work: Path, epochs: int = EPOCHS) -> Curve:
     path = RESULTS / f"{name}.parquet"
     if path.exists():
         return Curve.load(path)
-    config = RunConfig(data="mnist", classes=("3", "8"), first=1000, transform="translate:2", seed=seed, epochs=epochs)
+    config = RunConfig(data="mnist", classes=("3", "8"), first=1000, transform="translate:2", unit="points", seed=seed, epochs=epochs)
     stages = Pipeline(config, work / name)
     train = stages.copied(stages.splits.train, "training points")
     test = stages.copied(stages.splits.test, "test points")

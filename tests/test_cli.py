@@ -264,6 +264,8 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
             "score: has a meaning only where points are chosen; set unit to 'points' (--unit points), or",
         ),
         (["run", "digits", "--downweight"], "downweight: has a meaning only where points are chosen; set unit to 'points' (--unit points)"),
+        (["run", "digits", "--score", "influence"], "score: has a meaning only where points are chosen"),  # as it is by default, but typed
+        (["run", "digits", "--unit", "points", "--copy-weight", "auto"], "copy_weight: has a meaning only where copies are chosen"),
         (
             ["run", "digits", *POINTS, "--price", "1"],
             "price: has a meaning only where copies are chosen; set unit to 'copies' (--unit copies)",

@@ -15,6 +15,7 @@ from augury.experiment.config import RunConfig
 from augury.experiment.settings import Settings
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
+TYPED = "COMMANDLINE"  # where an option's value came from, as Typer names it
 SETTINGS = {setting.name: setting for setting in fields(RunConfig)}
 EXIT_CODES = "Exit codes: 0 done, 1 a defect of Augury, 2 bad input, 130 interrupted."
 WORDS = {int: "N", float: "X", bool: ""}
@@ -42,19 +43,24 @@ def configured(*names: str, of: type[Settings] = RunConfig) -> Callable[[Callabl
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def wrapped(**options: Any) -> None:  # noqa: ANN401  (whatever the command line gives)
+        def wrapped(context: Any, **options: Any) -> None:  # noqa: ANN401  (Typer's, and whatever the command line gives)
+            typed = [name for name in chosen if getattr(context.get_parameter_source(name), "name", "") == TYPED]
             given: dict[str, Any] = {"data": ""}  # a command that asks for no data reads none
             if of is RunConfig:
                 given["unit"] = "points"  # which single stages know
             given |= {name: options.pop(name) if name in options else not options.pop(f"no_{name}") for name in chosen}
-            command(of.read(**given), **options)
+            config = of.read(**given)
+            if isinstance(config, RunConfig):
+                config.refuse_idle(typed)
+            command(config, **options)
 
         declared = inspect.signature(command, eval_str=True).parameters
         own = [parameter.replace(kind=KEYWORD) for name, parameter in declared.items() if name != "config"]
         parameters = [*(_parameter(setting, types[name]) for name, setting in settings.items() if name in chosen), *own]
         required_first = sorted(parameters, key=lambda parameter: parameter.default is not parameter.empty)
-        wrapped.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]  # how Typer reads a command
-        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        asked = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        wrapped.__signature__ = inspect.Signature([asked, *required_first])  # type: ignore[attr-defined]  # how Typer reads a command
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (asked, *parameters)}
         return wrapped
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -168,13 +169,17 @@ class RunConfig(Settings):
             self.workers()
 
     def _check_unit(self) -> None:
-        given = [option.name for option in fields(self) if option.name in self.idle and getattr(self, option.name) != option.default]
-        if given:
-            other = "points" if self.unit == "copies" else "copies"
-            cure = f"set unit to {other!r} (--unit {other}), or leave it out"
-            raise InputError(f"{given[0]}: has a meaning only where {other} are chosen; {cure}")
+        self.refuse_idle(option.name for option in fields(self) if getattr(self, option.name) != option.default)
         if self.target == "folds" and self.unit == "points":
             raise InputError("target: 'folds' goes with the unit 'copies'; a point's own influence leaves it out already: use 'own'")
+
+    def refuse_idle(self, given: Iterable[str]) -> None:
+        """An `InputError` if one of the settings that were given, be it as they are by default, changes nothing."""
+        for name in given:
+            if name in self.idle:
+                other = "points" if self.unit == "copies" else "copies"
+                cure = f"set unit to {other!r} (--unit {other}), or leave it out"
+                raise InputError(f"{name}: has a meaning only where {other} are chosen; {cure}")
 
     def workers(self) -> parallel.Engine:
         """Where the work is done."""
