@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := .venv-bench
 ONE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-cluster test-faults fuzz lint fix docs bench dist audit clean
+.PHONY: demo test test-cluster test-faults fuzz lint fix docs bench dist lowest audit clean
 
 demo: $(INSTALLED)  ## environment, then the main job on the embedded data set
 	$(BIN)/augury demo --out augury-demo
@@ -47,6 +47,9 @@ bench: $(INSTALLED) $(BENCH)/.installed  ## every stored measurement again; AUGU
 
 dist: $(INSTALLED)  ## the wheel, tried in a fresh environment
 	PYTHON=$(BIN)/python scripts/dist.sh
+
+lowest:  ## the tests with the lowest versions that pyproject.toml allows; 7 GB with that torch's CUDA libraries
+	scripts/lowest.sh
 
 audit: $(INSTALLED)  ## known weaknesses of the pinned packages; asks the network
 	$(BIN)/python -m pip install pip-audit
