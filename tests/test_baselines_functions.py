@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -181,6 +182,8 @@ def affine(image: Image.Image, back: tuple[float, ...]) -> Image.Image:
 @pytest.mark.parametrize("strength", [-1, -0.3, 0, 0.5, 1])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_is_pillows(name: str, strength: float, channels: int) -> None:
+    if name == "contrast" and channels == 1 and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow changed the contrast of grey images in its version 13")
     images = bytes_of(3, channels, 16, 16)
     if name in WARPS:  # smooth, for Pillow shears about a corner half a pixel away
         smooth = torch.from_numpy(np.stack([smooth_picture(16, 16), smooth_picture(16, 16).T, smooth_picture(16, 16)[::-1]]))

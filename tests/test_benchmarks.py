@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
+import importlib.util
 import itertools
 import time
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_result_is_stored_beside_its_script_with_versions_and_machine(tmp_path
     record = read_json(path)
     assert path == tmp_path / "some.json"
     assert record["machine"]["float32"] == 100
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["torch"] == importlib.metadata.version("torch")
     assert "hypothesis" in record["versions"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from augury.cells import Cells
 from augury.copies import choose_copies
 from augury.errors import InputError
 from augury.experiment import RunConfig
@@ -13,6 +14,7 @@ from augury.experiment.rechosen import WAYS, Cell, Sweep, Task, read_task, repro
 from augury.experiment.rechosen.trained import Trained
 from augury.experiment.rechosen.ways import NOTHING
 from augury.head import SoftmaxHead
+from augury.report.rechosen import write_rechosen_report
 from augury.report.rechosen.results import Results
 from augury.training import TrainingConfig
 
@@ -105,6 +107,18 @@ def test_the_page_tells_every_way_against_random_copies(swept: Path) -> None:
     mean = 100 * float(cells.above("digits", "rechosen")[40].mean())
     assert f"{mean:+.2f}".replace("-", "−") in page
     assert "tiny, 6 steps; 40 points, 160 copies; 100 test images; n = 2" in page
+
+
+@pytest.mark.parametrize("gain", [0.0099, 0.0101])
+def test_shares_of_a_gain_are_told_where_there_is_one(swept: Path, tmp_path: Path, gain: float) -> None:
+    cells = Results.load(swept).cells.copy()
+    cells.loc[cells["way"] == "none", "accuracy"] = 0.5
+    cells.loc[cells["way"] == "full", "accuracy"] = 0.5 + gain
+    for (way, seed), rows in cells.groupby(["way", "seed"]):
+        Cells(tmp_path / "cells", "rechosen-cells").write("digits", f"{way}.{seed}", rows)
+    page = write_rechosen_report(tmp_path).read_text(encoding="utf-8")
+    assert ("Share of full augmentation's gain" in page) == (gain > 0.01)
+    assert ("gains less than a point" in page) == (gain < 0.01)
 
 
 def test_a_part_of_a_comparison_is_reported_with_dashes(task: Task, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from augury.files import write_atomic, write_text
+from augury.report.copies.results import WORTHWHILE
 from augury.report.copies.tables import points
 from augury.report.rechosen.results import WAYS, Results
 from augury.report.subsampling.figures.canvas import (
@@ -63,7 +64,7 @@ def _page(results: Results) -> Iterator[str]:
     for task in results.tasks:
         yield from (f"## {task}\n", _conditions(results, task), _accuracies(results, task))
         yield from ("Points above as many random copies (mean ± standard error over seeds):\n", _differences(results, task))
-        yield from ("Share of full augmentation's gain, in per cent of it (mean over seeds):\n", _shares(results, task))
+        yield from _shares(results, task)
 
 
 def _conditions(results: Results, task: str) -> str:
@@ -87,9 +88,15 @@ def _differences(results: Results, task: str) -> str:
     return _by_budget(results, task, {way: results.above(task, way) for way in WAYS if way != "random"}, _paired)
 
 
-def _shares(results: Results, task: str) -> str:
-    ends = {"none", "full"} <= set(results.of(task)["way"])
-    return _by_budget(results, task, {way: results.gained(task, way) if ends else pd.DataFrame() for way in WAYS}, _mean)
+def _shares(results: Results, task: str) -> Iterator[str]:
+    if not {"none", "full"} <= set(results.of(task)["way"]):
+        return
+    ends = (results.heights(task, way).mean().iloc[0] for way in ("full", "none"))
+    if float(next(ends) - next(ends)) < WORTHWHILE:
+        yield "Full augmentation gains less than a point: shares of its gain would mean nothing.\n"
+        return
+    yield "Share of full augmentation's gain, in per cent of it (mean over seeds):\n"
+    yield _by_budget(results, task, {way: results.gained(task, way) for way in WAYS}, _mean)
 
 
 def _by_budget(results: Results, task: str, found: dict[str, pd.DataFrame], told: Callable[[pd.Series], str]) -> str:
