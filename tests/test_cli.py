@@ -275,6 +275,7 @@ def test_each_stage_answers_in_json_too(augury: Augury, scored: Path, tmp_path: 
         (["score", "digits", "--address", "auto"], "address: 'auto' given, and the engine is local; expected engine 'ray' or 'dask'"),
         (["run", "digits", "--engine", "dask", "--address", "tcp://127.0.0.1:9"], "no Dask cluster answers at 'tcp://127.0.0.1:9'"),
         (["reproduce", "learning", "--engine", "spark"], "engine: got 'spark'; expected one of local, ray, dask"),
+        (["reproduce", "rechosen", "--engine", "spark"], "engine: got 'spark'; expected one of local, ray, dask"),
         (["reproduce", "rechosen", "--task", "norb"], "task: 'norb' is unknown; expected some of mnist-translate"),
         (["reproduce", "rechosen", "--way", "best"], "ways: 'best' is unknown; expected some of none, random"),
         (["table", "score", "nowhere"], "nowhere: no Parquet or Arrow file"),

@@ -179,15 +179,17 @@ def rechosen(
     way: Annotated[str, _choice(f"How copies are chosen, with commas: {', '.join(RECHOSEN_WAYS)}.")] = ",".join(RECHOSEN_WAYS),
     seeds: Annotated[str, _choice("Draws of points, first weights and order.", "N")] = "3",
     jobs: Annotated[str, _choice("Processes, -1 for one a core; no result depends on it.", "N", "Work")] = "1",
+    engine: EngineOption = "local",
+    address: Address = None,
     data_dir: Annotated[str | None, _choice(SETTINGS["data_dir"].metadata["help"], "TEXT", "Output")] = None,
     out: Annotated[Path, place("The sweep's folder; what is measured there is not measured again.")] = Path("experiments/rechosen"),
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Whole networks trained on chosen copies, rescored between budgets."""
-    checked = RunConfig.read(data="", seeds=seeds, jobs=jobs)
+    checked = RunConfig.read(data="", seeds=seeds, jobs=jobs, engine=engine, address=address)
     with silenced(quiet), held(out):
-        report = of_rechosen.reproduce_rechosen(out, names(task), names(way), checked.seeds, checked.jobs, data_dir=data_dir)
+        report = of_rechosen.reproduce_rechosen(out, names(task), names(way), checked.seeds, checked.workers(), data_dir=data_dir)
     answer({"report": str(report), "tasks": list(names(task))}, f"report: {report}", as_json=json_)
 
 

@@ -38,7 +38,7 @@ class Sweep:
         """What the cells of a task and seed share."""
         return Trained(task, seed, self.folder / "networks", self.folder / "work" / f"{task.name}.{seed}")
 
-    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int) -> None:
+    def measure(self, tasks: Sequence[Task], wanted: Sequence[Cell], jobs: int | Engine) -> None:
         """Measure what is not stored yet, seed by seed; a cell that was killed goes on from the networks it has trained."""
         everything = [(task, cell) for cell in wanted for task in tasks]
         missing = [(task, cell) for task, cell in everything if cell.name not in self.cells.names(task.name)]
@@ -46,7 +46,7 @@ class Sweep:
         for task, seed in dict.fromkeys((task, cell.seed) for task, cell in missing):
             self.of(task, seed).network(NOTHING)  # which all ways begin with
         calls = ((self.folder, task, cell) for task, cell in missing)
-        for line in track(each(_measured, calls, Engine(jobs), ordered=False), "measuring", total=len(missing)):
+        for line in track(each(_measured, calls, Engine.of(jobs), ordered=False), "measuring", total=len(missing)):
             say(line)
         for task in tasks:
             self.cells.pack(task.name)
@@ -72,7 +72,7 @@ def reproduce_rechosen(
     tasks: Iterable[str | Task],
     ways: Iterable[str] | None = None,
     seeds: int = 3,
-    jobs: int = 1,
+    jobs: int | Engine = 1,
     *,
     data_dir: str | None = None,
 ) -> Path:
@@ -89,7 +89,7 @@ def reproduce_rechosen(
     seeds
         Draws of points, first weights and order. Seed 0 has the first points.
     jobs
-        Processes, each with one thread; no result depends on their number.
+        Processes, each with one thread, or an engine whose workers share the folder; no result depends on it.
 
     Returns
     -------
