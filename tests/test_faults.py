@@ -193,6 +193,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_as_for_lack_of_memory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measuring = importlib.import_module("augury.evaluation.measure")
     words = ["run", "digits", "--first", "40", "--classes", "3,8", "--transform", "flip", "--epochs", "1", "--seeds", "1", "--quiet"]
+    words += ["--unit", "points"]
     with monkeypatch.context() as patches:
         patches.setattr(measuring, "_trial", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         result = CliRunner().invoke(app, [*words, "--jobs", "2", "--out", str(tmp_path)])

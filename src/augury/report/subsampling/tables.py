@@ -92,7 +92,7 @@ def _remark(variant: Variant) -> str:
 
 def _area_section(variant: Variant, score: str) -> Iterator[str]:
     frame = area_table(variant, score)
-    if not frame["n"].drop(BASELINE).any():
+    if not any(count for policy, count in frame["n"].items() if policy != BASELINE):
         yield f"#### Score: {score}\n\nNot measured.\n"
         return
     number_of = f"Table {paper.table(variant.task, score)['table'].iloc[0]}, s" if variant.comparable else "S"
