@@ -232,7 +232,8 @@ def test_a_validation_target_is_augmented_for_the_choice_and_every_head_is_fitte
     np.testing.assert_allclose(found.ordering.loss, expected.loss, rtol=1e-3)
     assert found.ordering.cause["target"] == "val"
     assert found.curve is not None
-    row = found.curve.frame.set_index(["policy", "budget"]).loc[("copies by influence", 30)]
+    frame = found.curve.frame
+    (row,) = (row for _, row in frame[(frame["policy"] == "copies by influence") & (frame["budget"] == 30)].iterrows())
     assert (row["accuracy"], row["loss"]) == pytest.approx(parts.fitted(found.ordering.selected, 1, own), rel=1e-4)
     assert (found.config["validation_points"], found.scores.method) == (len(validation), "influence")
 
