@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -164,3 +167,29 @@ def steepest_leverage(head: SoftmaxHead, X: Array, weights: Array) -> float:
     inverse = np.linalg.inv(H).reshape(classes - 1, f.shape[1], classes - 1, f.shape[1])
     A = np.einsum("na,kalb,nb->nkl", f, inverse, f, optimize=True)
     return float(np.linalg.eigvals(weights[:, None, None] * S @ A).real.max())
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Augury = Callable[..., Answer]
+
+
+@pytest.fixture
+def augury(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Augury:
+    """The command `augury` in this process, to its exit."""
+    cli = importlib.import_module("augury.cli")  # of which most tests have no need
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command sets, and pytest puts back
+
+    def call(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["augury", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return Answer(left.value.code or 0, *capfd.readouterr())
+
+    return call

@@ -8,10 +8,9 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from augury.experiment.learning import toy
 from augury.head import SoftmaxHead
 from augury.scores import Scores, score
 from augury.selection import Ordering, rank
+from conftest import Answer, Augury
 
 COMMANDS = ("run", "learn", "demo", "score", "select", "augment", "curve", "report", "doctor")
 PAPERS = ("subsampling", "copies", "learning", "rechosen", "toy")
@@ -35,31 +35,6 @@ DATA = ["digits", "--first", "80", "--classes", "3,8"]
 QUICK = ["--epochs", "3", "--seed", "1"]
 TRANSFORM = ["--transform", "flip"]
 POINTS = ["--unit", "points"]
-
-
-class Answer(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Augury = Callable[..., Answer]
-
-
-@pytest.fixture
-def augury(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Augury:
-    """The command `augury` in this process, to its exit."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command sets, and pytest puts back
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["augury", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return Answer(left.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from augury import cli, data
+from augury import data
 from augury.errors import InputError
 from augury.experiment import folder, run
 from augury.experiment.learn_run import LearnConfig, LearnRun, learn_run, stages
@@ -26,6 +24,7 @@ from augury.experiment.learn_run import running as runs
 from augury.files import PARTIAL, read_json, read_table, write_json
 from augury.learned import LearnedAugmentation
 from augury.training import Crew
+from conftest import Augury
 from test_distributed import TOLERANCE
 from test_resume import Killed, contents, times
 
@@ -35,31 +34,6 @@ WORDS = ["digits", "--classes", "3,8", "--per-class", "20", "--steps", "3", "--f
 WORDS += ["--retrainings", "2", "--compare", "crop,random-tau", "--checks", "4"]
 FILES = ("config.json", "versions.json", "labels.parquet", "augmentation.safetensors", "history.parquet", "components.parquet")
 FILES += ("check.parquet", "results.parquet", "gallery.npz", "figures", "report.html")
-
-
-class Answer(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Augury = Callable[..., Answer]
-
-
-@pytest.fixture
-def augury(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Augury:
-    """The command `augury` in this process, to its exit."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command sets, and pytest puts back
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["augury", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return Answer(left.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,12 +14,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 import augury as package
-from augury import cli, data
+from augury import data
 from augury.experiment import RunConfig, pipeline, run
 from augury.experiment.pipeline import Pipeline
 from augury.files import read_json
 from augury.networks import load_weights
 from augury.scores import Scores
+from conftest import Augury
 from test_resume import contents, times
 
 MODULE = """
@@ -51,31 +50,6 @@ def of_ten():
 """
 DATA = ["digits", "--first", "60", "--classes", "3,8"]
 SETTINGS = {"data": "digits", "first": 60, "classes": ("3", "8"), "transform": "flip", "curve": False, "copies": "none"}
-
-
-class Answer(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Augury = Callable[..., Answer]
-
-
-@pytest.fixture
-def augury(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Augury:
-    """The command `augury` in this process, to its exit."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command sets, and pytest puts back
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["augury", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return Answer(left.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(autouse=True)
