@@ -34,7 +34,7 @@ at random, training points' first" at 100 % is full augmentation plus the valida
 FORECASTS = """Rank correlation over budgets between what was predicted and what retraining brought. "Half of the test set" is a control
 that nobody has: the target is half of the test points, drawn at random, with their copies, and heads are tested on the other half, so that
 target and test are alike. Where the control foretells what a validation target does not, validation and test points are not alike; where it
-fails too, there is nothing to foretell that exceeds the noise.
+fails too, what retraining changes may be too little to be ranked.
 """
 STOPS = """The recommended budget is the minimum of the predicted loss of the target, before any retraining.
 """
