@@ -9,15 +9,15 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-import augury.copies.choose
 import augury.copies.growing
+import augury.copies.rounds
 import augury.curvature.fitted
 import augury.softmax
 from augury.copies import CopyOrdering, choose_copies, class_weighted, worst_group
-from augury.copies.choose import _shares
 from augury.copies.growing import SETTLED, GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.pool import CopyPool
+from augury.copies.rounds import shares
 from augury.copies.weighing import HEAVY
 from augury.curvature import FittedHead
 from augury.errors import InputError
@@ -100,7 +100,7 @@ def chosen(two: Shifted) -> CopyOrdering:
 
 
 def test_the_first_round_taken_at_once_is_the_ranking_by_influence(task: Shifted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augury.copies.choose, "LEAST", 30)
+    monkeypatch.setattr(augury.copies.rounds, "LEAST", 30)
     ordering = choose_copies(task.head, task.train, task.copies, task.target, weight=1, steps=1)
     first = 30
     assert ordering.budgets[1] == first
@@ -111,7 +111,7 @@ def test_the_first_round_taken_at_once_is_the_ranking_by_influence(task: Shifted
 
 
 def test_a_further_step_sees_the_head_moved_by_the_newton_step_of_the_copies_before(two: Shifted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augury.copies.choose, "LEAST", 2)
+    monkeypatch.setattr(augury.copies.rounds, "LEAST", 2)
     for limit in ("TURNED", "DOUBTFUL"):
         monkeypatch.setattr(augury.copies.growing, limit, np.inf)  # the whole step, wherever it ends
     ordering = choose_copies(two.head, two.train, two.copies, two.target, weight=3)
@@ -379,8 +379,8 @@ def test_a_worst_group_target_looks_at_the_group_with_the_highest_loss(three: Sh
 
 
 def test_a_step_takes_its_share_of_a_round() -> None:
-    assert _shares(10, 4) == [3, 3, 2, 2]
-    assert _shares(2, 4) == [1, 1]
+    assert shares(10, 4) == [3, 3, 2, 2]
+    assert shares(2, 4) == [1, 1]
 
 
 @pytest.mark.usefixtures("without_type_checks")

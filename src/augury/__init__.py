@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from augury.adapters import weighted_sampler as weighted_sampler
     from augury.augmentation import CopiedFeatures as CopiedFeatures
     from augury.augmentation import augment as augment
+    from augury.copies import ChosenCopies as ChosenCopies
     from augury.copies import CopyFlags as CopyFlags
     from augury.copies import CopyOrdering as CopyOrdering
-    from augury.copies import Shortlist as Shortlist
     from augury.copies import by_points as by_points
     from augury.copies import choose_copies as choose_copies
+    from augury.copies import choose_from_blocks as choose_from_blocks
     from augury.copies import class_weighted as class_weighted
     from augury.copies import flag_copies as flag_copies
-    from augury.copies import shortlist as shortlist
     from augury.copies import training_set as training_set
     from augury.copies import worst_group as worst_group
     from augury.data import Examples as Examples
@@ -94,14 +94,14 @@ _HOMES = {
     ),
     "augmentation": ("CopiedFeatures", "augment"),
     "copies": (
+        "ChosenCopies",
         "CopyFlags",
         "CopyOrdering",
-        "Shortlist",
         "by_points",
         "choose_copies",
+        "choose_from_blocks",
         "class_weighted",
         "flag_copies",
-        "shortlist",
         "training_set",
         "worst_group",
     ),

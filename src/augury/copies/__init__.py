@@ -7,18 +7,18 @@ counted in copies.
 from augury.copies.choose import choose_copies
 from augury.copies.flags import CopyFlags, flag_copies
 from augury.copies.ordering import CopyOrdering, by_points, training_set
-from augury.copies.shortlist import Shortlist, shortlist
+from augury.copies.streamed import ChosenCopies, choose_from_blocks
 from augury.copies.target import class_weighted, worst_group
 
 __all__ = [
+    "ChosenCopies",
     "CopyFlags",
     "CopyOrdering",
-    "Shortlist",
     "by_points",
     "choose_copies",
+    "choose_from_blocks",
     "class_weighted",
     "flag_copies",
-    "shortlist",
     "training_set",
     "worst_group",
 ]

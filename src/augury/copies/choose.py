@@ -11,21 +11,18 @@ first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from augury.arrays import as_numpy
 from augury.copies.growing import GrowingFit
 from augury.copies.leftout import left_out
 from augury.copies.ordering import CopyOrdering, shared_weight
 from augury.copies.pool import Candidates, CopyPool
-from augury.copies.shortlist import Shortlist
+from augury.copies.rounds import GROWTH, STEPS, check, round_size, round_steps, take
 from augury.copies.weighing import heaviest
 from augury.curvature import FittedHead, Points, PointSet
 from augury.errors import InputError
@@ -33,19 +30,11 @@ from augury.head import SoftmaxHead
 from augury.progress import track
 from augury.selection import budget_size
 
-GROWTH = 0.7  # a round takes this part of what has been chosen before,
-FIRST = 0.004  # and at least this part of all copies
-LEAST = 4  # or so many,
-STEPS = 4  # in which a round is taken while few copies have been chosen,
-COARSER = 0.02  # half as many from this part of all copies on,
-COARSEST = 0.25  # and at once from this part on
-SORTED = 2  # smaller parts are selected, larger ones come of sorting
-
 
 def choose_copies(
     head: SoftmaxHead,
     train: Points,
-    copies: Candidates | Shortlist,
+    copies: Candidates,
     target: Points | Literal["self", "folds"] | None = None,
     budget: float | int | str | None = None,  # noqa: PYI041  (checked at run time, where 1 is no float)
     *,
@@ -63,8 +52,8 @@ def choose_copies(
         (X, y) or (X, y, sample_weight): what the head was fitted to.
     copies
         The candidates: (points, copies, features), a copy having its point's label; or (X, y, point), a list of copies of any kinds with
-        labels of their own and the index of the training point that each is a copy of; or what `augury.copies.shortlist` has kept of a
-        pool that does not fit in memory.
+        labels of their own and the index of the training point that each is a copy of. For pools that do not fit in memory there is
+        `augury.choose_from_blocks`.
     target
         Whose weighted mean loss is to fall: (X, y) or (X, y, weight), best with copies among its points where the head will meet such
         images (`class_weighted` and `worst_group` make weights). None or `self`: the training points and all their copies, so that no
@@ -98,13 +87,13 @@ def choose_copies(
     `experiments/copies`, with the smallest sets for which it does not). `folds` adds the cost of `augury.copies.leftout` each time the
     number of chosen copies has doubled. Memory: training points, copies and target once more, in single precision, and blocks of work.
     """
-    _check(growth, steps)
+    check(growth, steps)
     with torch.inference_mode():
         state = FittedHead.of(head, train, "auto")
-        pool = _pool(copies, state)
+        pool = CopyPool.of(copies, state)
         size = None if budget is None else budget_size(budget, len(pool))
         aim = _aim(target, state)
-        most = heaviest(state, pool, aim) if weight == "auto" else _checked_weight(weight)
+        most = heaviest(state, pool, aim, len(pool)) if weight == "auto" else checked_weight(weight)
         race = _Race(state, pool, aim, most, folds=aim is None and target == "folds")
         for count in track(race.rounds(growth), "choosing copies"):
             race.take(count, steps)
@@ -141,32 +130,22 @@ class _Race:
 
     def rounds(self, growth: float | int) -> Iterator[int]:  # noqa: PYI041  (checked at run time, where 1 is no float)
         """How many copies the next round may take, until none is left."""
-        least = max(LEAST, round(FIRST * (self.pool.whole or len(self.pool))))
-        while left := len(self.pool) - self.size:
-            yield min(left, max(least, round(growth * self.size)))
-
-    def _steps(self, steps: int) -> int:
-        """In how many steps the next round is taken."""
-        share = self.size / (self.pool.whole or len(self.pool))
-        return steps if share < COARSER else max(1, steps // 2) if share < COARSEST else 1
+        while count := round_size(self.size, len(self.pool), growth):
+            yield count
 
     def take(self, count: int, steps: int) -> None:
         """One round: choose so many copies in steps, or fewer if no others help any more, and let the head settle."""
         self.curve.append(self.read())
-        left, first = len(self.pool) - self.size, len(self.chosen)
-        for number in _shares(count, self._steps(steps)):
-            worth = self.fit.worth()
-            harmful = len(self.chosen) == first and (count == left or float(worth.min()) >= 0)
-            picked = _lowest(worth, count if harmful else number)
-            if len(self.chosen) > first:
-                picked = picked[worth[picked] < 0]
-            if not len(picked):
-                break
-            self.chosen.append(as_numpy(picked))
-            self.worth.append(as_numpy(worth[picked].to(torch.float64)))
-            self.fit.join(picked, shared_weight(len(self.pool), self.size, self.weight))
-            if harmful:
-                break
+        copies, size = len(self.pool), self.size
+        for taken in take(
+            self.fit,
+            count,
+            round_steps(size, copies, steps),
+            lambda joined: shared_weight(copies, joined, self.weight),
+            last=count == copies - size,
+        ):
+            self.chosen.append(as_numpy(taken.picked))
+            self.worth.append(as_numpy(taken.worth.to(torch.float64)))
         self.fit.settle()
 
     def ordering(self, budget: int | None, cause: Mapping[str, object]) -> CopyOrdering:
@@ -187,13 +166,6 @@ class _Race:
         )
 
 
-def _pool(copies: Candidates | Shortlist, state: FittedHead) -> CopyPool:
-    """The candidates, whichever way they were given."""
-    if not isinstance(copies, Shortlist):
-        return CopyPool.of(copies, state)
-    return replace(CopyPool.of((copies.X, copies.y, copies.point), state), whole=len(copies.influence))
-
-
 def _aim(target: Points | str | None, state: FittedHead) -> PointSet | None:
     """The points whose loss is to fall; None: the training points and all copies."""
     if isinstance(target, tuple):
@@ -203,27 +175,8 @@ def _aim(target: Points | str | None, state: FittedHead) -> PointSet | None:
     return None
 
 
-def _lowest(worth: Float[Tensor, " copies"], count: int) -> Int[Tensor, " picked"]:
-    """The candidates of the lowest worth, the lowest first."""
-    if SORTED * count > len(worth):
-        return torch.argsort(worth, stable=True)[:count]
-    return torch.topk(worth, count, largest=False).indices
-
-
-def _shares(count: int, steps: int) -> list[int]:
-    """`count` in `steps` parts, as equal as they can be, the larger first; fewer parts where there is not one for each."""
-    parts = min(count, steps)
-    return [count // parts + (i < count % parts) for i in range(parts)]
-
-
-def _checked_weight(weight: object) -> float:
+def checked_weight(weight: object) -> float:
+    """A weight that is no `auto`."""
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 1 <= weight < np.inf:
         raise InputError(f"weight: got {weight!r}; expected 'auto', 1 (each copy counts as one) or more")
     return float(weight)
-
-
-def _check(growth: float | int, steps: int) -> None:  # noqa: PYI041  (checked at run time, where 1 is no float)
-    if not 0 < growth < np.inf:
-        raise InputError(f"growth: got {growth}; expected a positive number, such as {GROWTH}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"steps: got {steps!r}; expected a whole number, at least 1")

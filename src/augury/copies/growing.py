@@ -54,14 +54,24 @@ class GrowingFit:
         Whose loss is to fall; None: the training points and all candidates.
     stands_for
         What a candidate weighs in the target, if that is None.
+    missing
+        Added to the gradient of the target's mean loss: what it has besides that of the given points, where these are a sample.
     """
 
-    def __init__(self, state: FittedHead, pool: CopyPool, target: PointSet | None = None, stands_for: float = 1.0) -> None:
+    def __init__(
+        self,
+        state: FittedHead,
+        pool: CopyPool,
+        target: PointSet | None = None,
+        stands_for: float = 1.0,
+        missing: Float[Tensor, "directions params"] | None = None,
+    ) -> None:
         self._exact = isinstance(state.curvature, ExactCurvature)
         self._precision = torch.float32 if self._exact else torch.float64
         self._rows = Rows.of(state, pool, target, stands_for, self._precision)
         self._penalty, self.basis = state.problem.penalty, state.problem.basis
         self.V = state.V[:, self._rows.used]
+        self._missing = torch.zeros_like(self.V) if missing is None else missing[:, self._rows.used]
         self.joined = torch.zeros(len(pool), dtype=torch.bool, device=self.V.device)
         self.size, self._weight = 0, 1.0
         self._weights = torch.cat([state.points.weights, self.V.new_zeros(len(pool))]).to(self._precision)
@@ -101,7 +111,7 @@ class GrowingFit:
         """The influence of each candidate on the target (see `augury.influence`); infinity for those that have joined."""
         aim, candidates = self._rows.aim, slice(self._rows.originals, self._rows.own)
         r = self._r[aim] if self._moved is None else slopes(self._aimed(), self._rows.labels[aim], self._rows.basis)
-        s = self._solve(self._rows.total(r, self._shares, aim))
+        s = self._solve(self._rows.total(r, self._shares, aim) + self._missing)
         harm = (self._r[candidates] * (self._rows.f[candidates] @ s.to(self._precision).T)).sum(1)
         return harm.neg_().masked_fill_(self.joined, torch.inf)
 

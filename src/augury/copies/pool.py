@@ -29,15 +29,12 @@ class CopyPool:
         (copies,) which of its point's copies it is, from 0.
     sources
         How many training points there are.
-    whole
-        How many copies there are in all, of which these may be a shortlist; 0: just these.
     """
 
     points: PointSet
     point: Int64[np.ndarray, " copies"]
     copy: Int64[np.ndarray, " copies"]
     sources: int
-    whole: int = 0
 
     def __len__(self) -> int:
         return len(self.point)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,9 +31,12 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """The points whose weighted mean loss counts, as one or more sets one after the other (no set is copied to join them)."""
+    """The points whose weighted mean loss counts, as one or more sets one after the other (no set is copied to join them).
 
-    sets: tuple[PointSet, ...]
+    Sets that a generator gives can be read once.
+    """
+
+    sets: Iterable[PointSet]
 
     def read(self, V: Float[Tensor, "directions params"]) -> Reading:
         """Evaluate at the parameters V, in one pass."""

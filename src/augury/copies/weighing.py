@@ -22,16 +22,16 @@ WORTHWHILE = 0.01  # gain in accuracy by full augmentation from which it is aske
 FALL = 0.02  # share by which the loss must fall further
 
 
-def heaviest(state: FittedHead, pool: CopyPool, target: PointSet | None) -> float:
+def heaviest(state: FittedHead, pool: CopyPool, target: PointSet | None, copies: int) -> float:
     """`HEAVY` if weighing all copies so lowers the target's loss below that of full augmentation, and that is worth something; else 1.
 
-    Asked on as many copies as there are training points, drawn with a fixed seed, which stand for all. Without a target the training
-    points and these copies are one, each scored without itself (`left_out`); a head too large for that gets 1.
+    Asked on as many copies of `pool` as there are training points, drawn with a fixed seed, which stand for all `copies`. Without a target
+    the training points and these copies are one, each scored without itself (`left_out`); a head too large for that gets 1.
     """
     if target is None and not isinstance(state.curvature, ExactCurvature):
         return 1.0
     sample = _sample(pool)
-    stands_for = len(pool) / len(sample)
+    stands_for = copies / len(sample)
     fit = GrowingFit(state, sample, target, stands_for)
     none = _reading(fit, sample, target)
     fit.join(torch.arange(len(sample)), stands_for)
