@@ -107,11 +107,15 @@ class GrowingFit:
         loss, accuracy = (float(self._rows.shares @ values.to(self._rows.shares)) for values in (losses, hits))
         return loss, accuracy
 
+    def direction(self) -> Float[Tensor, "directions params"]:
+        """s = H^-1 times the gradient of the target's mean loss: where a copy would have to lead the head."""
+        aim = self._rows.aim
+        r = self._r[aim] if self._moved is None else slopes(self._aimed(), self._rows.labels[aim], self._rows.basis)
+        return self._solve(self._rows.total(r, self._shares, aim) + self._missing)
+
     def worth(self) -> Float[Tensor, " copies"]:
         """The influence of each candidate on the target (see `augury.influence`); infinity for those that have joined."""
-        aim, candidates = self._rows.aim, slice(self._rows.originals, self._rows.own)
-        r = self._r[aim] if self._moved is None else slopes(self._aimed(), self._rows.labels[aim], self._rows.basis)
-        s = self._solve(self._rows.total(r, self._shares, aim) + self._missing)
+        s, candidates = self.direction(), slice(self._rows.originals, self._rows.own)
         harm = (self._r[candidates] * (self._rows.f[candidates] @ s.to(self._precision).T)).sum(1)
         return harm.neg_().masked_fill_(self.joined, torch.inf)
 
