@@ -253,7 +253,7 @@ def table(found: pd.DataFrame, baselines: pd.DataFrame) -> str:
         pairs = some.pivot_table(index=["task", "seed"], columns="variant", values="share")
         for name in VARIANTS:
             own = some[some["variant"] == name]
-            shown = [f"{share:.0f}" for share in own.groupby("percent")["share"].mean()]
+            shown = [f"{share:.0f}".replace("-", "−") for share in own.groupby("percent")["share"].mean()]
             apart = pairs[name] - pairs["as it is"]
             error = apart.std(ddof=1) / np.sqrt(len(apart))
             difference = "" if name == "as it is" else f"{apart.mean():+.1f} ± {error:.1f}".replace("-", "−")
