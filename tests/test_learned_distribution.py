@@ -205,3 +205,24 @@ def test_the_seed_decides_the_first_weights_and_no_generator_moves() -> None:
 def test_senseless_settings_are_refused(settings: dict[str, Any], message: str, without_type_checks: None) -> None:
     with pytest.raises(InputError, match=message):
         TauDistribution(1, 8, 8, **settings)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 0.5), (0.3, 0.3), (-0.8, 0.15), (0.9, 0.1), (0.0, 0.577)])
+def test_a_distribution_stands_where_it_was_told_to(mean: float, deviation: float) -> None:
+    found = TauDistribution(1, 8, 8, tau_size=2, widths=True, concentration=[1.0, 6.0])
+    with torch.no_grad():
+        found.shared.copy_(found.standing_at(torch.full((2,), mean), torch.full((2,), deviation)))
+    moments = found.shared_moments()
+    assert_allclose(moments, [[mean] * 2, [deviation] * 2], atol=1e-4)
+    assert_allclose(moments, found.moments(pictures(3)).detach()[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [-1.0, -0.9, 0.95])
+def test_near_its_ends_a_distribution_stays_on_one_side(mean: float) -> None:
+    found = TauDistribution(1, 8, 8, tau_size=1, widths=True)
+    with torch.no_grad():
+        found.shared.copy_(found.standing_at(torch.tensor([mean]), torch.tensor([0.5])))
+    assert float(found.shared_moments()[0]) == pytest.approx(mean, abs=0.02)
+    assert float(found.shared_moments()[1]) < 0.5
+    drawn = found.sample(pictures(2000), generator()) * np.sign(mean)
+    assert float((drawn < 0).float().mean()) < 0.01

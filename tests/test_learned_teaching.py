@@ -20,7 +20,8 @@ from augury.learned.baselines import Unchanged
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
 from augury.learned.objective import effects
-from augury.learned.teaching import ChoiceTeacher, Goal, GradientTeacher, Teacher, teacher
+from augury.learned.teachers import teacher
+from augury.learned.teaching import ChoiceTeacher, Goal, GradientTeacher, Teacher
 from augury.training import Learner, Moment, TrainingConfig, loop, train
 from conftest import Array
 
@@ -223,10 +224,12 @@ def test_each_rule_has_its_descent() -> None:
 
 
 def made_for(rule: str, tau_size: int) -> nn.Module:
-    return TauDistribution(1, 8, 8, tau_size=tau_size) if rule == "choice" else AugmentationNetwork(1, 8, 8, tau_size=tau_size)
+    if rule == "gradient":
+        return AugmentationNetwork(1, 8, 8, tau_size=tau_size)
+    return TauDistribution(1, 8, 8, tau_size=tau_size, widths=rule == "population")
 
 
-@pytest.mark.parametrize("rule", ["choice", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
 def test_f_and_g_are_left_exactly_as_they_were(rule: Any) -> None:  # noqa: ANN401  (a literal)
     G, F = FieldTransformation(1, 8, 8, tau_size=3), network()
     F[4].eval()
@@ -266,7 +269,7 @@ def test_until_it_is_warm_e_draws_and_is_not_taught(rule: Any) -> None:  # noqa:
     assert not all(torch.equal(value, before[name]) for name, value in E.state_dict().items())
 
 
-@pytest.mark.parametrize("rule", ["choice", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
 def test_the_direction_is_renewed_as_often_as_asked_and_the_log_tells_of_it(rule: Any) -> None:  # noqa: ANN401  (a literal)
     found = teacher(shifts(), made_for(rule, 2), goal(), TeachingConfig(rule=rule, warmup=0.07, every=10), 35)
     directions, (images, labels), F = [], batch(), network()
@@ -283,7 +286,7 @@ def test_the_direction_is_renewed_as_often_as_asked_and_the_log_tells_of_it(rule
         assert (found.log[:, 4] >= 0).all()
 
 
-@pytest.mark.parametrize("rule", ["choice", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
 def test_the_moments_generator_decides_everything(rule: Any) -> None:  # noqa: ANN401  (a literal)
     def after(seed: int) -> tuple[Tensor, Array]:
         E, F = made_for(rule, 2), network()
@@ -297,7 +300,7 @@ def test_the_moments_generator_decides_everything(rule: Any) -> None:  # noqa: A
     assert np.abs(weights - other).max() > 0
 
 
-@pytest.mark.parametrize("rule", ["choice", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
 def test_in_bfloat16_only_f_is_less_precise(rule: Any) -> None:  # noqa: ANN401  (a literal)
     directions = []
     for precision in ("float32", "bfloat16"):
@@ -310,8 +313,8 @@ def test_in_bfloat16_only_f_is_less_precise(rule: Any) -> None:  # noqa: ANN401 
 
 
 def test_a_batch_of_one_image_is_no_trouble() -> None:
-    for rule, E in (("choice", made_for("choice", 2)), ("gradient", made_for("gradient", 2))):
-        found = teacher(shifts(), E, goal(), TeachingConfig(rule=rule, warmup=0, significance=0), 100)  # type: ignore[arg-type]
+    for rule in ("choice", "population", "gradient"):
+        found = teacher(shifts(), made_for(rule, 2), goal(), TeachingConfig(rule=rule, warmup=0, significance=0), 100)  # type: ignore[arg-type]
         assert found(*batch(1), moment(network())).shape == (1, 1, 8, 8)
         assert np.isfinite(found.log).all()
 
@@ -334,7 +337,7 @@ def state(*modules: nn.Module) -> Array:
     return np.concatenate([value.detach().double().numpy().ravel() for module in modules for value in module.state_dict().values()])
 
 
-@pytest.mark.parametrize("rule", ["choice", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
 def test_a_training_killed_after_every_epoch_teaches_the_same_bits(
     rule: Any,  # noqa: ANN401  (a literal)
     tmp_path: Path,
@@ -429,7 +432,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rule": "both"}, "rule: 'both'; expected choice or gradient"),
+        ({"rule": "both"}, "rule: 'both'; expected choice or population or gradient"),
         ({"keep": "worst"}, "keep: 'worst'; expected best or drawn"),
         ({"draws": 1}, "draws: 1; expected a finite number, at least 2"),
         ({"every": 0}, "every: 0"),
@@ -439,6 +442,8 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
         ({"damping": 0}, "damping: 0; expected a positive number, such as 0.1"),
         ({"learning_rate": float("inf")}, "learning_rate: inf"),
         ({"warmup": 1}, "warmup: 1; expected a share of the steps, from 0 to below 1"),
+        ({"until": 0.05}, "until: 0.05; expected a share of the steps, above warmup \\(0.05\\) and at most 1"),
+        ({"elite": 0}, "elite: 0; expected a share of the draws, above 0 and at most 1"),
         ({"clip": 0}, "clip: 0; expected a positive norm, such as 1, or None"),
     ],
 )

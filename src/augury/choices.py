@@ -10,7 +10,7 @@ from typing import Literal
 Method = Literal["influence", "loss", "validation", "margin", "support", "uniform"]  # of `augury.score`
 Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]  # of `augury.rank`,
 Order = Literal["sampled", "ranked", "stratified", "determinantal"]  # likewise
-Rule = Literal["choice", "gradient"]  # of `augury.TeachingConfig`
+Rule = Literal["choice", "population", "gradient"]  # of `augury.TeachingConfig`
 EngineName = Literal["local", "ray", "dask"]  # of `augury.Engine`
 TableMethod = Literal["influence", "loss", "validation", "uniform"]  # of `augury.shards.score_table`,
 TableOrder = Literal["sampled", "ranked"]  # and of `select_table`
@@ -38,7 +38,16 @@ LEARNING_TASKS = (
 )
 LEARNING_ROWS = (
     *BASELINES,
-    *("random-tau-wide", "random-tau-G", "learned", "learned-online", "learned-G", "learned-gradient", "learned-literal"),
+    *(
+        "random-tau-wide",
+        "random-tau-G",
+        "learned",
+        "learned-online",
+        "learned-G",
+        "learned-population",
+        "learned-gradient",
+        "learned-literal",
+    ),
     *("best-of-4", "worst-of-4", "deployed"),
 )
 

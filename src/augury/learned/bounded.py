@@ -129,6 +129,11 @@ class BoundedTransformation(WarpingTransformation):
         """Whether it has a flow."""
         return any(self.bounds[name] > 0 for name in ("rotation", "scale", "shear", "shift", "flow"))
 
+    @property
+    def tried(self) -> list[bool]:
+        """All but the flow's."""
+        return [not name.startswith("flow") for name in self.names]
+
     @classmethod
     def wide(cls, channels: int, height: int, width: int) -> BoundedTransformation:
         """One within `WIDE`."""

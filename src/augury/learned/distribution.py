@@ -15,6 +15,8 @@ from augury.networks import seeded
 from augury.transforms.border import Real
 
 STEEPEST = 5.0  # the Beta distributions' parameters stay between e^-5 and e^5
+NEAREST = 0.99  # and so near their logarithms may come to these bounds at once
+LEAST = 0.5  # both parameters of a distribution that is asked for by its moments
 LOWEST, HIGHEST = 0.01, 100.0  # of what they may be at the beginning
 MARGIN = 1e-4  # taus keep so far from -1 and 1, where densities may be infinite
 
@@ -78,11 +80,13 @@ class TauDistribution(nn.Module):
 
     def parameters_of(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
         """The Beta distributions' two parameters, a and b, for each image and component."""
-        start = STEEPEST * torch.atanh(self.first.log() / STEEPEST)
         moved = self.shared[:, None].expand(-1, len(images), self.tau_size)
         if self.body is not None:
             moved = moved + self.body(images).view(len(images), len(self.shared), self.tau_size).transpose(0, 1)
-        raw = start + (moved if self.widths else torch.cat([moved, -moved]))
+        return self._shapes(moved)
+
+    def _shapes(self, moved: Float[Tensor, "*sides points tau"]) -> Float[Tensor, "2 points tau"]:
+        raw = _steeper(self.first) + (moved if self.widths else torch.cat([moved, -moved]))
         return (STEEPEST * torch.tanh(raw / STEEPEST)).exp()
 
     def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
@@ -111,8 +115,32 @@ class TauDistribution(nn.Module):
 
     def moments(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
         """Mean and standard deviation of each component; 0 and 0.577 where it is uniform."""
-        a, b = self.parameters_of(images)
-        return torch.stack([2 * a / (a + b) - 1, 2 * (a * b / ((a + b).square() * (a + b + 1))).sqrt()])
+        return _moments(*self.parameters_of(images))
+
+    def shared_moments(self) -> Float[Tensor, "2 tau"]:
+        """The same without images, where all share the distribution."""
+        return _moments(*self._shapes(self.shared.detach()[:, None]))[:, 0]
+
+    def standing_at(self, mean: Float[Tensor, " tau"], deviation: Float[Tensor, " tau"]) -> Float[Tensor, "2 tau"]:
+        """The weights `shared` with which these are the mean and, near -1 and 1 at most, the deviation; `widths` has to be learned.
+
+        A distribution as wide as asked for would there put the rest of its weight on the other end; it becomes as narrow as is needed for
+        it to rise towards the near end alone.
+        """
+        share = ((1 + mean) / 2).clamp(MARGIN, 1 - MARGIN)
+        widest = LEAST / share.minimum(1 - share)
+        total = (share * (1 - share) / (deviation / 2).square() - 1).maximum(widest)
+        return _steeper(torch.stack([share * total, (1 - share) * total])) - _steeper(self.first)
+
+
+def _steeper(shapes: Tensor) -> Tensor:
+    """What `STEEPEST` bounds to the logarithms of these parameters."""
+    return STEEPEST * torch.atanh((shapes.log() / STEEPEST).clamp(-NEAREST, NEAREST))
+
+
+def _moments(a: Tensor, b: Tensor) -> Tensor:
+    """Mean and standard deviation, on (-1, 1)."""
+    return torch.stack([2 * a / (a + b) - 1, 2 * (a * b / ((a + b).square() * (a + b + 1))).sqrt()])
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from augury.learned.baselines.named import usual_crop
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.network import AugmentationNetwork
-from augury.learned.teaching import COLUMNS, Goal, Teacher, teacher
+from augury.learned.teachers import teacher
+from augury.learned.teaching import COLUMNS, Goal, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import WarpingTransformation
 from augury.model import Model, resolve_device
@@ -112,7 +113,7 @@ def learn(
         G, what E chooses taus for. None: `BoundedTransformation.wide`, which needs no training.
     network
         E, taught in place. None: a `TauDistribution` shared by all images, which begins within a `BoundedTransformation`'s usual bounds
-        however wide its own are; or for the rule `gradient` an `AugmentationNetwork`.
+        however wide its own are (for the rule `population` with widths); or for the rule `gradient` an `AugmentationNetwork`.
     config
         How E is taught. None: `TeachingConfig()`.
     training
@@ -218,7 +219,7 @@ def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> Tau
     if config.rule == "gradient":
         return AugmentationNetwork(*shape, tau_size=G.tau_size, seed=seed)
     first = G.usual() if isinstance(G, BoundedTransformation) else 1.0
-    return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, seed=seed)
+    return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, widths=config.rule == "population", seed=seed)
 
 
 def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: int) -> Iterator[Part]:

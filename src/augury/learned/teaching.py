@@ -64,18 +64,20 @@ class Goal:
 
 
 class State(nn.Module):
-    """What a teacher has to remember: E, the direction s once it is solved for, and the log."""
+    """What a teacher has to remember: E, the direction s once it is solved for, or the target's gradient and its metric, and the log."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         super().__init__()
         self.network = network
         self.direction: Tensor
+        self.metric: Tensor
         self.log: Tensor
         self.register_buffer("direction", torch.zeros(0, 0))
+        self.register_buffer("metric", torch.zeros(0))
         self.register_buffer("log", torch.full((rows, len(COLUMNS)), torch.nan, dtype=torch.float64))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        self.direction = torch.empty_like(state_dict[f"{prefix}direction"])  # its shape is F's, not known before
+        self.direction, self.metric = (torch.empty_like(state_dict[prefix + name]) for name in ("direction", "metric"))  # of F's shape
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
@@ -126,7 +128,7 @@ class Teacher(ABC):
         with moment.reading() as network:
             if self._classifier is None or self._classifier.network is not network:
                 self._classifier = Classifier.of(network, images, moment.precision)  # at once, so that a wrong model does not train first
-            if moment.step < self.config.warmup * moment.steps:
+            if not self._taught_at(moment):
                 return self._made(images, moment.generator)
             residual = math.nan
             if self.module.direction.numel() == 0 or moment.step % self.config.every == 0:
@@ -136,6 +138,10 @@ class Teacher(ABC):
         if math.isfinite(residual) and row < len(self.module.log):
             self.module.log[row] = self.module.log.new_tensor([moment.step, *told, residual])
         return made
+
+    def _taught_at(self, moment: Moment) -> bool:
+        """Whether E is taught now, or only draws."""
+        return moment.step >= self.config.warmup * moment.steps
 
     def _solve(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> float:
         """Renew s; gives the solve's relative residual."""
@@ -252,18 +258,3 @@ class GradientTeacher(Teacher):
     @property
     def _network(self) -> nn.Module:
         return self.module.network
-
-
-def teacher(transformation: Transformation, network: nn.Module, goal: Goal, config: TeachingConfig, steps: int) -> Teacher:
-    """The teacher of `config.rule`.
-
-    Raises
-    ------
-    InputError
-        If E is not of the kind that the rule teaches.
-    """
-    if isinstance(network, TauDistribution) != (config.rule == "choice"):
-        expected = "a TauDistribution" if config.rule == "choice" else "an AugmentationNetwork, or another module from images to tau"
-        raise InputError(f"network: the rule {config.rule} teaches {expected}; got a {type(network).__name__}")
-    made = ChoiceTeacher if config.rule == "choice" else GradientTeacher
-    return made(transformation, network, goal, config, steps)

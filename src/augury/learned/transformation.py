@@ -108,6 +108,11 @@ class WarpingTransformation(nn.Module, ABC):
     def moves(self) -> bool:
         """Whether it has a flow."""
 
+    @property
+    def tried(self) -> list[bool]:
+        """Of each component of tau, whether it is worth trying on whole batches: not where many together make one change."""
+        return [True] * self.tau_size
+
     @abstractmethod
     def fields(self, tau: Float[Tensor, "points tau"]) -> Fields:
         """What each tau means at each pixel."""

@@ -92,7 +92,11 @@ class LearnConfig(Settings):
     transformation_steps: int = field(default=1500, metadata=_told("Learning", "Steps of that training.", at_least(1)))
     rule: Rule = field(
         default="choice",
-        metadata=_told("Learning", "How: by comparing a few draws an image, or along the influence's derivative.", one_of(Rule)),
+        metadata=_told(
+            "Learning",
+            "How: by comparing a few draws an image, changes of whole batches, or along the influence's derivative.",
+            one_of(Rule),
+        ),
     )
     draws: int = field(default=4, metadata=_told("Learning", "How many draws an image are compared.", at_least(2)))
     divergence: float = field(
@@ -136,7 +140,7 @@ class LearnConfig(Settings):
     @property
     def idle(self) -> frozenset[str]:
         """The settings that change nothing, given what is chosen."""
-        of_choice = {"draws", "divergence"} if self.rule == "gradient" else set()
+        of_choice = set() if self.rule == "choice" else {"draws", "divergence"}
         of_folds = set() if self.target == NONE else {"folds"}
         return frozenset(of_choice | of_folds | ({"transformation_steps"} if self.transformation == "bounded" else set()))
 

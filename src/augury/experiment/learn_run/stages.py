@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class LearnStages:
                 labels.train,
                 labels.target,
                 transformation=G,
-                config=TeachingConfig(rule=config.rule, draws=config.draws, divergence=config.divergence),
+                config=self._teaching,
                 training=self.training(max(1, fitted), config.seed),
                 share=config.share,
                 folds=config.folds,
@@ -150,6 +150,11 @@ class LearnStages:
             )
             self._write(lambda: found.save(path))
         return LearnedAugmentation.load(path)
+
+    @property
+    def _teaching(self) -> TeachingConfig:
+        rule = TeachingConfig.of(self.config.rule)
+        return replace(rule, draws=self.config.draws, divergence=self.config.divergence) if rule.rule == "choice" else rule
 
     @cached_property
     def history(self) -> Path:

@@ -30,7 +30,8 @@ from augury.learned.baselines import BASELINES, Share, Then, named_baseline, usu
 from augury.learned.bounded import WIDE
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
-from augury.learned.teaching import ChoiceTeacher, Goal, Teacher, teacher
+from augury.learned.teachers import teacher
+from augury.learned.teaching import ChoiceTeacher, Goal, Teacher
 from augury.training import Augment, Moment
 from augury.transforms.border import Real
 
@@ -38,6 +39,7 @@ Kind = Literal["baseline", "learned", "control"]
 Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
+OF_POPULATION = ("elite", "until")  # settings of the teaching at which other rules do not look
 HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 
@@ -74,6 +76,8 @@ class Row:
         weights = digest(Path(trained).read_bytes()) if trained is not None and self.transformation == "trained" else None
         bounds = dict(WIDE) if self.transformation == "wide" else None
         taught = None if self.teaching is None else asdict(self.teaching)
+        if taught is not None and taught["rule"] != "population":
+            taught = {name: value for name, value in taught.items() if name not in OF_POPULATION}
         return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during}
 
 
@@ -85,6 +89,7 @@ _ROWS = (
     Row("learned", "learned", "wide", teaching=TeachingConfig()),
     Row("learned-online", "learned", "wide", teaching=TeachingConfig(), during="taught"),
     Row("learned-G", "learned", "trained", teaching=TeachingConfig()),
+    Row("learned-population", "learned", "wide", teaching=TeachingConfig.population()),
     Row("learned-gradient", "learned", "wide", teaching=GRADIENT),
     Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
     Row("best-of-4", "learned", "wide", during="best"),

@@ -37,7 +37,8 @@ from augury.learned import TeachingConfig, random_tau
 from augury.learned.baselines import Share
 from augury.learned.classifier import Classifier
 from augury.learned.objective import Target, effects, target_direction
-from augury.learned.teaching import Goal, teacher
+from augury.learned.teachers import teacher
+from augury.learned.teaching import Goal
 from augury.progress import track
 from augury.report.learning.toy import write_toy
 from augury.training import Augment, Moment, TrainingConfig, train

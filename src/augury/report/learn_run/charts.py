@@ -102,11 +102,11 @@ def components_chart(run: LearnFolder) -> Chart:
 
 
 def history_chart(run: LearnFolder, column: str, title: str) -> Chart:
-    """A quantity of the teaching against F's steps, a line a fold; for the effect also, dashed, of the images that F was trained on."""
+    """A quantity of the teaching against F's steps, a line a fold; for the effect also, dashed, that of some draws."""
     folds = [f"fold {int(fold) + 1}" for fold in run.history["fold"]]
     told = run.history[["step"]].assign(fold=folds, value=run.history[column], drawn="all draws")
     if column == "effect":
-        told = pd.concat([told, told.assign(value=run.history["kept"], drawn="trained on")], ignore_index=True)
+        told = pd.concat([told, told.assign(value=run.history["kept"], drawn=run.axes.kept)], ignore_index=True)
     names = sorted(set(folds), key=lambda name: int(name.split()[1]))
     palette = [f"var(--series-{number % SERIES})" for number in range(len(names))]
     base = (
@@ -121,7 +121,7 @@ def history_chart(run: LearnFolder, column: str, title: str) -> Chart:
                 scale=alt.Scale(domain=_extent(told["value"]), nice=True),
             ),
             color=alt.Color("fold:N", scale=alt.Scale(domain=names, range=palette), legend=None),
-            strokeDash=alt.StrokeDash("drawn:N", scale=alt.Scale(domain=["all draws", "trained on"], range=[[1, 0], [3, 3]]), legend=None),
+            strokeDash=alt.StrokeDash("drawn:N", scale=alt.Scale(domain=["all draws", run.axes.kept], range=[[1, 0], [3, 3]]), legend=None),
         )
     )
     points = base.transform_filter("datum.drawn == 'all draws'").mark_point(filled=True, size=35, opacity=1)

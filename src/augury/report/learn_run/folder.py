@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,16 @@ from augury.report.folder import CURE, describe, read_arrays
 
 LEARNED = "learned"
 STRIP = ("strip_flow", "strip_warped", "strip_change", "strip_images")
+FROM_RANDOM = "divergence from random (nats)"
 GRID = ("grid_before", "grid_after", "grid_flow", "grid_labels")
+
+
+class HistoryAxes(NamedTuple):
+    """What the history tells of all draws, of some of them, and of E: it depends on the rule."""
+
+    effect: str
+    kept: str
+    divergence: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class LearnFolder:
     words
         Which labels were used.
     history
-        A row a solve: fold, step, predicted effects of E's draws, divergence.
+        A row a solve: fold, step, effects of E's draws, divergence; `axes` tells what they are.
     components
         A row a component of tau: its mean and deviation.
     check
@@ -49,6 +58,14 @@ class LearnFolder:
     checked: dict[str, Any]
     results: pd.DataFrame
     pictures: dict[str, np.ndarray]
+
+    @property
+    def axes(self) -> HistoryAxes:
+        """What the history's columns are called."""
+        if self.config.get("rule") == "population":
+            return HistoryAxes("minus the agreement with the target", "its best part", FROM_RANDOM)
+        divergence = FROM_RANDOM if self.config.get("rule") == "choice" else "loss of augmented images (nats)"
+        return HistoryAxes("predicted effect (nats × points)", "trained on", divergence)
 
     @classmethod
     def load(cls, folder: Path) -> LearnFolder:

@@ -49,13 +49,12 @@ def _content(run: LearnFolder, figures: Mapping[str, Sheet]) -> dict[str, Any]:
 
 
 def _charts(run: LearnFolder) -> dict[str, Any]:
-    divergence = "divergence from random (nats)" if run.config.get("rule") == "choice" else "loss of augmented images (nats)"
     return {
         "accuracy_chart": accuracy_chart(run),
         "check_chart": check_chart(run),
         "components_chart": components_chart(run),
-        "effect_chart": history_chart(run, "effect", "predicted effect (nats × points)"),
-        "divergence_chart": history_chart(run, "divergence", divergence),
+        "effect_chart": history_chart(run, "effect", run.axes.effect),
+        "divergence_chart": history_chart(run, "divergence", run.axes.divergence),
     }
 
 

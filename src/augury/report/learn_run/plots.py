@@ -68,13 +68,12 @@ def draw_history(figure: Figure, run: LearnFolder) -> None:
         name = f"fold {int(str(fold)) + 1}" if len(folds) > 1 else "all draws"
         effects.plot(part["step"], part["effect"], color=colour, marker="o", label=name)
         effects.plot(
-            part["step"], part["kept"], color=colour, linestyle=(0, (2, 2)), linewidth=1, label="trained on" if number == 0 else None
+            part["step"], part["kept"], color=colour, linestyle=(0, (2, 2)), linewidth=1, label=run.axes.kept if number == 0 else None
         )
         divergence.plot(part["step"], part["divergence"], color=colour, marker="o")
     effects.axhline(0, color=QUIET, linewidth=0.8)
-    effects.set_ylabel("predicted effect (nats x points)")
-    choice = run.config.get("rule") == "choice"
-    divergence.set_ylabel("divergence from random (nats)" if choice else "loss of augmented images (nats)")
+    effects.set_ylabel(run.axes.effect)
+    divergence.set_ylabel(run.axes.divergence)
     for axes in (effects, divergence):
         axes.set_xlabel("step of F")
     legend(figure, 2)

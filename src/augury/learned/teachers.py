@@ -1,0 +1,43 @@
+"""The teacher of each rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import nn
+
+from augury.choices import Rule
+from augury.errors import InputError
+from augury.learned.distribution import TauDistribution
+from augury.learned.population import PopulationTeacher
+from augury.learned.teaching import ChoiceTeacher, Goal, GradientTeacher, Teacher
+from augury.learned.teaching_config import TeachingConfig
+from augury.learned.transformation import Transformation
+
+TEACHERS: Mapping[Rule, type[Teacher]] = MappingProxyType(
+    {"population": PopulationTeacher, "choice": ChoiceTeacher, "gradient": GradientTeacher}
+)
+KINDS: Mapping[Rule, str] = MappingProxyType(
+    {
+        "population": "a TauDistribution with widths=True that does not depend on the image",
+        "choice": "a TauDistribution",
+        "gradient": "an AugmentationNetwork, or another module from images to tau",
+    }
+)
+
+
+def teacher(transformation: Transformation, network: nn.Module, goal: Goal, config: TeachingConfig, steps: int) -> Teacher:
+    """The teacher of `config.rule`.
+
+    Raises
+    ------
+    InputError
+        If E is not of the kind that the rule teaches.
+    """
+    drawn = isinstance(network, TauDistribution)
+    fits = {"population": drawn and network.widths and not network.conditional, "choice": drawn, "gradient": not drawn}
+    if not fits[config.rule]:
+        got = type(network).__name__ + (f"({network.settings})" if drawn and config.rule == "population" else "")
+        raise InputError(f"network: the rule {config.rule} teaches {KINDS[config.rule]}; got a {got}")
+    return TEACHERS[config.rule](transformation, network, goal, config, steps)
