@@ -226,3 +226,27 @@ def test_near_its_ends_a_distribution_stays_on_one_side(mean: float) -> None:
     assert float(found.shared_moments()[1]) < 0.5
     drawn = found.sample(pictures(2000), generator()) * np.sign(mean)
     assert float((drawn < 0).float().mean()) < 0.01
+
+
+def test_what_is_kept_is_drawn_as_at_the_beginning() -> None:
+    found = TauDistribution(1, 8, 8, tau_size=1, widths=True, concentration=2.0, kept=0.25)
+    with torch.no_grad():
+        found.shared.copy_(found.standing_at(torch.tensor([0.8]), torch.tensor([0.1])))
+    images = pictures(4000)
+    mixed, learned = found.sample(images, generator()).numpy(), found.sample_learned(images, generator()).numpy()
+    a, b = (float(value) for value in found.parameters_of(images[:1]).detach()[:, 0, 0])
+
+    def share(tau: Any) -> Any:  # noqa: ANN401  (of scipy's kinds)
+        return 0.25 * stats.beta(2, 2).cdf((tau + 1) / 2) + 0.75 * stats.beta(a, b).cdf((tau + 1) / 2)
+
+    assert stats.kstest(mixed[:, 0], share).pvalue > 0.01
+    assert stats.kstest((learned[:, 0] + 1) / 2, stats.beta(a, b).cdf).pvalue > 0.01
+    tau = torch.linspace(-0.9, 0.9, 7)[:, None]
+    density = 0.25 * stats.beta(2, 2).pdf((tau[:, 0] + 1) / 2) + 0.75 * stats.beta(a, b).pdf((tau[:, 0] + 1) / 2)
+    assert_allclose(found.log_density(images[:7], tau).detach(), np.log(density), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kept", [-0.1, 1.0])
+def test_a_share_that_cannot_be_kept_is_refused(kept: float) -> None:
+    with pytest.raises(InputError, match=r"kept: .*; expected a share of the draws, from 0 to below 1"):
+        TauDistribution(1, 8, 8, tau_size=1, kept=kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,9 @@ class TauDistribution(nn.Module):
     widths
         Whether it is also learned how widely each change varies; otherwise only how far to which side, the two parameters moving by
         opposite factors. Where draws are compared by influence, milder ones look better, and widths would only shrink.
+    kept
+        The share of the draws that are still made as at the beginning, whatever has been learned. Moments and divergence are those of what
+        has been learned.
     conditional
         Whether the distributions depend on the image, through the paper's convolutions; otherwise all images share them.
     seed
@@ -54,9 +58,12 @@ class TauDistribution(nn.Module):
         tau_size: int,
         concentration: Real | Sequence[Real] = 1.0,
         widths: bool = False,
+        kept: Real = 0.0,
         conditional: bool = False,
         seed: int = 0,
     ) -> None:
+        if not 0 <= kept < 1:
+            raise InputError(f"kept: {kept:g}; expected a share of the draws, from 0 to below 1")
         if conditional:
             check_shape(channels, height, width)
         if tau_size < 1:
@@ -67,9 +74,16 @@ class TauDistribution(nn.Module):
             raise InputError(
                 f"concentration: {concentration}; expected a number from {LOWEST:g} to {HIGHEST:g}, or {tau_size} of them, one a component"
             )
-        self.tau_size, self.widths, self.conditional = tau_size, widths, conditional
+        self.tau_size, self.widths, self.kept, self.conditional = tau_size, widths, kept, conditional
         self.settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
-        self.settings |= {"tau_size": tau_size, "concentration": first, "widths": widths, "conditional": conditional, "seed": seed}
+        self.settings |= {
+            "tau_size": tau_size,
+            "concentration": first,
+            "widths": widths,
+            "kept": kept,
+            "conditional": conditional,
+            "seed": seed,
+        }
         self.first: Tensor
         self.register_buffer("first", torch.tensor(first, dtype=torch.float32), persistent=False)
         self.shared = nn.Parameter(torch.zeros(1 + widths, tau_size))
@@ -91,19 +105,27 @@ class TauDistribution(nn.Module):
 
     def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
         """One tau an image, drawn by a CPU generator; no derivative runs through it."""
-        shapes = self.parameters_of(images).detach().cpu().double()  # in float32, small ones would give 0 for both gammas
-        a, b = torch._standard_gamma(shapes, generator=generator).clamp(min=1e-300)  # noqa: SLF001  (torch.distributions takes no generator)
-        drawn: Tensor = (2 * a / (a + b) - 1).clamp(MARGIN - 1, 1 - MARGIN)
-        return drawn.to(images)
+        learned = self.sample_learned(images, generator)
+        if not self.kept:
+            return learned
+        first = _drawn(self.first.expand(2, len(images), -1), generator).to(images)
+        return torch.where(torch.rand(len(images), 1, generator=generator).to(images) < self.kept, first, learned)
+
+    def sample_learned(
+        self, images: Float[Tensor, "points channels height width"], generator: torch.Generator
+    ) -> Float[Tensor, "points tau"]:
+        """The same without those draws that are `kept` as at the beginning."""
+        return _drawn(self.parameters_of(images).detach(), generator).to(images)
 
     def log_density(
         self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
     ) -> Float[Tensor, " points"]:
         """The log of each tau's density, the product over its components, less that of the uniform distribution."""
-        a, b = self.parameters_of(images)
-        share = ((tau + 1) / 2).to(a)
-        density: Tensor = (a - 1) * share.log() + (b - 1) * (1 - share).log() - _log_beta(a, b)
-        return density.sum(dim=1)
+        density = _log_density(tau, *self.parameters_of(images))
+        if not self.kept:
+            return density
+        kept = math.log(self.kept) + _log_density(tau, self.first, self.first)
+        return torch.logaddexp(density + math.log1p(-self.kept), kept)
 
     def divergence(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, " points"]:
         """Kullback and Leibler's divergence from the first distribution, in nats: how much has been learned, or forgotten to vary."""
@@ -141,6 +163,19 @@ def _steeper(shapes: Tensor) -> Tensor:
 def _moments(a: Tensor, b: Tensor) -> Tensor:
     """Mean and standard deviation, on (-1, 1)."""
     return torch.stack([2 * a / (a + b) - 1, 2 * (a * b / ((a + b).square() * (a + b + 1))).sqrt()])
+
+
+def _drawn(shapes: Tensor, generator: torch.Generator) -> Tensor:
+    precise = shapes.cpu().double()  # in float32, small ones would give 0 for both gammas
+    a, b = torch._standard_gamma(precise, generator=generator).clamp(min=1e-300)  # noqa: SLF001  (torch.distributions takes no generator)
+    drawn: Tensor = (2 * a / (a + b) - 1).clamp(MARGIN - 1, 1 - MARGIN)
+    return drawn
+
+
+def _log_density(tau: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    share = ((tau + 1) / 2).to(a)
+    density: Tensor = (a - 1) * share.log() + (b - 1) * (1 - share).log() - _log_beta(a, b)
+    return density.sum(dim=1)
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:

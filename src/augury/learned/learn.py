@@ -113,7 +113,8 @@ def learn(
         G, what E chooses taus for. None: `BoundedTransformation.wide`, which needs no training.
     network
         E, taught in place. None: a `TauDistribution` shared by all images, which begins within a `BoundedTransformation`'s usual bounds
-        however wide its own are (for the rule `population` with widths); or for the rule `gradient` an `AugmentationNetwork`.
+        however wide its own are (for the rule `population` with widths, and with what is `kept`); or for the rule `gradient` an
+        `AugmentationNetwork`.
     config
         How E is taught. None: `TeachingConfig()`.
     training
@@ -219,7 +220,8 @@ def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> Tau
     if config.rule == "gradient":
         return AugmentationNetwork(*shape, tau_size=G.tau_size, seed=seed)
     first = G.usual() if isinstance(G, BoundedTransformation) else 1.0
-    return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, widths=config.rule == "population", seed=seed)
+    moved: dict[str, Any] = {"widths": True, "kept": config.kept} if config.rule == "population" else {}
+    return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, seed=seed, **moved)
 
 
 def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: int) -> Iterator[Part]:

@@ -42,7 +42,7 @@ class PopulationTeacher(Teacher):
 
     def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
         self._renewed = False
-        self._first = TauDistribution(**self._distribution.settings)
+        self._first = TauDistribution(**self._distribution.settings)  # as E began
         return torch.optim.SGD(network.parameters(), 1.0)  # nothing follows a gradient; what E moves by is known
 
     def _taught_at(self, moment: Moment) -> bool:
@@ -68,7 +68,7 @@ class PopulationTeacher(Teacher):
     def _generation(self, classifier: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
         """Try a population on the images, and let E move towards its best part."""
         E, config = self._distribution, self.config
-        tau = E.sample(images[:1].expand(config.draws, *images.shape[1:]), generator)
+        tau = E.sample_learned(images[:1].expand(config.draws, *images.shape[1:]), generator)
         tau[:, ~self._tried] = 0
         values = -self._agreements(classifier, images, labels, tau)
         best = values.argsort(stable=True)[: max(2, round(config.elite * config.draws))]

@@ -41,6 +41,8 @@ class TeachingConfig:
         Of `population`: the share of the draws towards which E moves.
     curvature_points
         Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
+    kept
+        Of `population`: the share of the draws that E, once taught, still makes as at the beginning.
     damping
         Share of the Hessian's trace by class that is added to its diagonal.
     bounded
@@ -67,6 +69,7 @@ class TeachingConfig:
     significance: Real = 3.0
     every: int = 100
     elite: Real = 0.25
+    kept: Real = 0.5
     curvature_points: int = 1000
     damping: Real = 0.1
     bounded: bool = True

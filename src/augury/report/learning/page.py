@@ -20,9 +20,10 @@ folds of the training labels, or by the training images themselves (`best-of-4`)
 "Above" is the mean difference to the best baseline on the same labels, in points, ± its standard error. The best baseline is the one of the
 largest mean on the test set, chosen after the fact, and so is the best learned row; `learned` is the default.
 """
-LEARNED = """Mean and deviation of the components of tau, each from −1 to 1 within the bounds of the row `learned`, whose means have
-moved farthest from 0, where E begins; averaged over seeds.
+LEARNED = """Mean and deviation of the components of tau, each from −1 to 1 within the bounds of the row, whose means have moved farthest
+from 0, where E begins; averaged over seeds.
 """
+TOLD = ("learned", "learned-population")  # the rows of which it is told
 FIGURES = "Differences to the best baseline, in points, with standard errors; the numbers are those of [the tables](tables.md).\n"
 TABLES = """# Every row, task by task
 
@@ -41,9 +42,10 @@ def write_pages(folder: Path) -> Path:
 
 def _page(results: Results, drawn: list[Picture]) -> Iterator[str]:
     yield from (TITLE, INTRODUCTION, "## What was to be reached\n", verdicts(results))
-    found = moved(results)
-    if found:
-        yield from ("## What was learned\n", LEARNED, found)
+    found = {row: moved(results, row) for row in TOLD}
+    if any(found.values()):
+        yield from ("## What was learned\n", LEARNED)
+        yield from (line for row, told in found.items() if told for line in (f"### {row}\n", told))
     yield from ("## By how much\n", FIGURES)
     for picture in drawn:
         yield f"![{', '.join(map(task_name, picture.tasks))}](figures/{picture.name})\n"
