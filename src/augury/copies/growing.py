@@ -108,7 +108,7 @@ class GrowingFit:
         return loss, accuracy
 
     def direction(self) -> Float[Tensor, "directions params"]:
-        """S = H^-1 times the gradient of the target's mean loss: where a copy would have to lead the head."""
+        """The direction s = H^-1 times the gradient of the target's mean loss: where a copy would have to lead the head."""
         aim = self._rows.aim
         r = self._r[aim] if self._moved is None else slopes(self._aimed(), self._rows.labels[aim], self._rows.basis)
         return self._solve(self._rows.total(r, self._shares, aim) + self._missing)

@@ -17,7 +17,7 @@ from augury.transforms.border import Real
 
 STEEPEST = 5.0  # the Beta distributions' parameters stay between e^-5 and e^5
 NEAREST = 0.99  # and so near their logarithms may come to these bounds at once
-LEAST = 0.5  # both parameters of a distribution that is asked for by its moments
+LEAST = 0.5  # that either parameter is of a distribution that is asked for by its moments
 LOWEST, HIGHEST = 0.01, 100.0  # of what they may be at the beginning
 MARGIN = 1e-4  # taus keep so far from -1 and 1, where densities may be infinite
 
