@@ -20,7 +20,7 @@ from augury.learned.learn import Taught
 from augury.learned.population import FLOOR, NEWER, PopulationTeacher
 from augury.learned.teachers import teacher
 from augury.learned.teaching import Goal
-from augury.training import TrainingConfig, train
+from augury.training import Moment, TrainingConfig, train
 from test_learned_teaching import NOTHING, batch, digits, goal, moment, network, shifts
 
 POINTS = 60
@@ -64,7 +64,7 @@ def test_agreements_are_cosines_of_whole_gradients_in_the_metric_of_their_square
 
 
 @pytest.mark.parametrize("right", [2, -2])
-def test_the_shift_of_the_target_is_found(right: int, tmp_path: Path) -> None:
+def test_the_shift_of_the_target_is_found(right: int) -> None:
     images, labels = digits()
     wanted = np.roll(images, right, axis=3)
     E = distribution()
@@ -130,42 +130,37 @@ def test_e_is_taught_from_warmup_until_its_end() -> None:
     assert (found.log[:, 3] < found.log[:, 1]).all()  # the best part against all
 
 
-def test_a_teaching_that_was_interrupted_ends_with_the_same_e(tmp_path: Path) -> None:
-    def learned(stop: int | None, checkpoint: Path) -> Tensor:
+class Watched:
+    """A taught augmentation that counts its batches, and may be interrupted."""
+
+    def __init__(self, found: PopulationTeacher, stop: int | None) -> None:
+        self.found, self.stop, self.calls = Taught(Unchanged(), found, 1.0), stop, 0
+        self.module, self.optimizer = self.found.module, self.found.optimizer
+
+    def __repr__(self) -> str:
+        return repr(self.found)
+
+    def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        if self.calls == self.stop:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return self.found(images, labels, moment)
+
+
+def test_a_teaching_that_was_interrupted_goes_on_to_the_same_e(tmp_path: Path) -> None:
+    def learned(checkpoint: Path, stop: int | None = None) -> tuple[Tensor, int]:
         E, (images, labels) = distribution(), digits()
-        found = teacher(shifts(), E, goal(), TeachingConfig(**SETTINGS | {"every": 3}), 24)
-        calls = 0
-
-        class Interrupted(PopulationTeacher):
-            pass
-
-        def augment(*given: Any) -> Tensor:  # noqa: ANN401
-            nonlocal calls
-            calls += 1
-            if stop is not None and calls > stop:
-                raise KeyboardInterrupt
-            return made(*given)
-
-        taught_by = Taught(Unchanged(), found, 1.0)
-        made = taught_by.__call__
+        augment = Watched(PopulationTeacher(shifts(), E, goal(), TeachingConfig(**SETTINGS | {"every": 3}), 24), stop)
         config = TrainingConfig(epochs=6, batch=16, learning_rate=5e-3, seed=0)
+        train(network(), images[:POINTS], labels[:POINTS], config=config, augment=augment, checkpoint=checkpoint, device="cpu")
+        return E.shared.detach(), augment.calls
 
-        class Watched:
-            module, optimizer = taught_by.module, taught_by.optimizer
-
-            def __repr__(self) -> str:
-                return repr(found)
-
-            def __call__(self, *given: Any) -> Tensor:  # noqa: ANN401
-                return augment(*given)
-
-        train(network(), images[:POINTS], labels[:POINTS], config=config, augment=Watched(), checkpoint=checkpoint, device="cpu")
-        return E.shared.detach()
-
-    whole = learned(None, tmp_path / "whole.safetensors")
+    whole, steps = learned(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        learned(14, tmp_path / "part.safetensors")
-    assert torch.equal(learned(None, tmp_path / "part.safetensors"), whole)
+        learned(tmp_path / "part.safetensors", stop=14)
+    resumed, left = learned(tmp_path / "part.safetensors")
+    assert left < steps == 24
+    assert torch.equal(resumed, whole)
 
 
 @pytest.mark.parametrize("settings", [{"widths": False}, {"conditional": True}])

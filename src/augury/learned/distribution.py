@@ -76,14 +76,8 @@ class TauDistribution(nn.Module):
             )
         self.tau_size, self.widths, self.kept, self.conditional = tau_size, widths, kept, conditional
         self.settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
-        self.settings |= {
-            "tau_size": tau_size,
-            "concentration": first,
-            "widths": widths,
-            "kept": kept,
-            "conditional": conditional,
-            "seed": seed,
-        }
+        self.settings |= {"tau_size": tau_size, "concentration": first, "widths": widths}
+        self.settings |= {"kept": kept, "conditional": conditional, "seed": seed}
         self.first: Tensor
         self.register_buffer("first", torch.tensor(first, dtype=torch.float32), persistent=False)
         self.shared = nn.Parameter(torch.zeros(1 + widths, tau_size))
