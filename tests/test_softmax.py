@@ -154,14 +154,34 @@ def test_the_hessian_by_halves_is_the_sum_over_points_of_kronecker_products(clas
     assert torch.equal(found, found.T)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_probabilities_that_are_known_change_nothing(classes: int) -> None:
+    problem, V = random_problem(classes, 80, 6)
+    p = problem.probabilities(V)
+    torch.testing.assert_close(p.sum(1), torch.ones(80, dtype=torch.float64))
+    torch.testing.assert_close(problem.gradient(V, p), problem.gradient(V), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(problem.hessian(V, None, p), problem.hessian(V), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        problem.hessian_operator(V, p)(V.flatten()[None]), problem.hessian_product(V, V.flatten()[None]), rtol=1e-13, atol=0
+    )
+
+
 @pytest.mark.parametrize(("directions", "params", "points"), [(1, 3, 4), (3, 50, 900), (9, 7, 20)])
 def test_forms_by_halves_are_those_of_the_symmetric_matrix(directions: int, params: int, points: int) -> None:
     rng = np.random.default_rng(4)
     root = torch.from_numpy(rng.standard_normal((directions * params, directions * params)))
     M = (root @ root.T).reshape(directions, params, directions, params)
-    f = torch.from_numpy(rng.standard_normal((points, params)))
+    f, basis = torch.from_numpy(rng.standard_normal((points, params))), contrast(directions + 1, M)
     plain = torch.einsum("ni,aibj,nj->nab", f, M, f)
-    torch.testing.assert_close(HalfForms(M).matrices(f), (plain + plain.transpose(1, 2)) / 2, rtol=1e-11, atol=1e-9)
+    forms = HalfForms(M, basis)
+    q = forms.of(f)
+    torch.testing.assert_close(forms.matrices(q), (plain + plain.transpose(1, 2)) / 2, rtol=1e-11, atol=1e-9)
+    scores = torch.from_numpy(rng.standard_normal((points, directions + 1)))
+    r = residuals(scores, torch.from_numpy(rng.integers(0, directions + 1, points)))
+    along = r @ basis
+    torch.testing.assert_close(-(forms.products(r) * q).sum(0), torch.einsum("na,nab,nb->n", along, plain, along), rtol=1e-10, atol=1e-9)
+    traces = torch.einsum("nab,nba->n", spreads(scores, basis), plain)
+    torch.testing.assert_close((forms.products(torch.softmax(scores, 1)) * q).sum(0), traces, rtol=1e-10, atol=1e-9)
 
 
 def preconditioned(problem: SoftmaxProblem, V: Tensor, form: type) -> Tensor:

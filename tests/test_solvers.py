@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from augury.solvers import (
     conjugate_gradients,
     known_to,
     largest_eigenvalue,
+    refine,
     stochastic_solution,
     upper_factor,
 )
@@ -240,3 +243,36 @@ def test_the_condition_met_by_conjugate_gradients_is_that_of_the_preconditioned_
     scale = matrix.diagonal().sqrt()
     found = conjugate_gradients(lambda x: x @ matrix, torch.ones(1, 20, dtype=torch.float64), matrix.diagonal(), tol=1e-13, max_iter=200)
     assert found.condition == pytest.approx(float(torch.linalg.cond(matrix / scale / scale[:, None])), rel=1e-3)
+
+
+@given(SIZES, SEEDS)
+def test_refinement_by_a_factor_in_single_precision_solves_to_double(size: int, seed: int) -> None:
+    A = positive_definite(size, seed)
+    rhs = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((3, size)))
+    factor = torch.linalg.cholesky(A.float())
+    products = []
+
+    def product(rows: Tensor) -> Tensor:
+        products.append(rows)
+        return rows @ A
+
+    found = refine(product, rhs, lambda rows: torch.cholesky_solve(rows.T.float(), factor).T.double(), tol=1e-11)
+    assert found.converged
+    assert found.iterations == len(products) <= 4
+    assert found.residual == float(((found.solution @ A - rhs).norm(dim=1) / rhs.norm(dim=1)).max()) <= 1e-11
+    torch.testing.assert_close(found.solution, torch.linalg.solve(A, rhs.T).T, rtol=1e-7, atol=1e-7)
+
+
+def test_refinement_gives_up_where_its_solve_is_no_inverse() -> None:
+    A, rhs = positive_definite(6, 0), torch.ones(2, 6, dtype=torch.float64)
+    found = refine(lambda rows: rows @ A, rhs, lambda rows: rows / 100, tol=1e-11)
+    assert not found.converged
+    assert found.iterations <= 3
+    assert not refine(lambda rows: rows * math.nan, rhs, lambda rows: rows, tol=1e-11).converged
+
+
+def test_refinement_leaves_a_right_hand_side_of_zero_at_zero() -> None:
+    A = positive_definite(4, 0)
+    found = refine(lambda rows: rows @ A, torch.zeros(1, 4, dtype=torch.float64), lambda rows: rows, tol=1e-11)
+    assert found.converged
+    assert torch.equal(found.solution, torch.zeros(1, 4, dtype=torch.float64))

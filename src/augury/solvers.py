@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+WORTH = 10.0  # by which a step of refinement divides the residual, or it is not nearly an inverse
 NEGATIVE = 1e-5  # curvature below this share of the largest one met, with a minus, is more than what rounding to float32 leaves
 
 
@@ -124,6 +125,31 @@ def conjugate_gradients(
     reached = float(((product(x) - rhs).norm(dim=1, keepdim=True) / scale).max())
     arrived = reached <= 10 * tol and not indefinite
     return IterativeSolution(x, reached, len(steps), converged=arrived, indefinite=indefinite, condition=_condition_met(steps))
+
+
+def refine(
+    product: Callable[[Float[Tensor, "systems params"]], Float[Tensor, "systems params"]],
+    rhs: Float[Tensor, "systems params"],
+    solve: Callable[[Float[Tensor, "systems params"]], Float[Tensor, "systems params"]],
+    *,
+    tol: float,
+) -> IterativeSolution:
+    """The same by iterative refinement (Wilkinson 1963), x + solve(rhs - matrix x), `solve` being nearly the matrix's inverse.
+
+    Each step costs one product, by which the last one is also checked; it ends where a step no longer divides the residual by `WORTH`.
+    """
+    scale = rhs.norm(dim=1, keepdim=True)
+    scale = torch.where(scale > 0, scale, 1)
+    x, residual, reached, steps = torch.zeros_like(rhs), rhs, math.inf, 0
+    while True:
+        moved = x + solve(residual)
+        residual = rhs - product(moved)
+        previous, reached, steps = reached, float((residual.norm(dim=1, keepdim=True) / scale).max()), steps + 1
+        if not reached < previous / WORTH:
+            return IterativeSolution(x, previous, steps, converged=previous <= tol)
+        x = moved
+        if reached <= tol:
+            return IterativeSolution(x, reached, steps, converged=True)
 
 
 def _by_diagonal(diagonal: Float[Tensor, " params"]) -> Callable[[Tensor], Tensor]:

@@ -90,19 +90,19 @@ class Rows:
         k, p = z.shape[1], self.f.shape[1]
         if k < HALVED:
             found = self.f.new_zeros(k * p, k * p, dtype=torch.float64)
-            for part in self._parts(z, chosen, weights, dtype):
-                found += gram(*part)
+            for f, some, w in self._parts(z, chosen, weights, dtype):
+                found += gram(f, spread(some, self.basis.to(dtype)) * w[:, None, None])  # rounded only to dtype, or it could be indefinite
             return found
-        total = HalfGram(k, p, self.f.new_empty(0, dtype=dtype))
-        for part in self._parts(z, chosen, weights, dtype):
-            total.add(*part)
+        total = HalfGram(self.basis, p, dtype)
+        for f, some, w in self._parts(z, chosen, weights, dtype):
+            total.add(f, torch.softmax(some @ self.basis.to(dtype).T, dim=1), w)
         return total.matrix().to(torch.float64)
 
-    def _parts(self, z: Tensor, chosen: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of some rows f and the weighted S, block by block."""
+    def _parts(self, z: Tensor, chosen: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of some rows f, z and weights (1 where there are none), block by block."""
         for part in blocks_of(len(chosen), max(self.f.shape[1], len(self.basis) * z.shape[1])):
-            S = spread(z[chosen[part]].to(dtype), self.basis.to(dtype))  # rounded only to dtype, or it could be indefinite
-            yield self.f[chosen[part]].to(dtype), S if weights is None else S * weights[part, None, None].to(dtype)
+            rows = chosen[part]
+            yield self.f[rows].to(dtype), z[rows].to(dtype), (torch.ones_like(z[rows, 0]) if weights is None else weights[part]).to(dtype)
 
     def _hessian_of_few(self, z: Tensor, chosen: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Float[Tensor, "params params"]:
         """The same with two classes, in few operations."""

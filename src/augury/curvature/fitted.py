@@ -75,19 +75,21 @@ def head_curvature(
 def iterative_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> IterativeCurvature:
     """The Hessian by its products, with the closest preconditioner that pays; differentiable products have their diagonal alone."""
     close = None if torch.is_grad_enabled() and V.requires_grad else problem.preconditioner(V)
-    return IterativeCurvature(problem.hessian_operator(V), problem.hessian_diagonal(V), close=close)
+    p = problem.probabilities(V)
+    return IterativeCurvature(problem.hessian_operator(V, p), problem.hessian_diagonal(V), close=close, probabilities=p)
 
 
 def _single_curvature(problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> IterativeCurvature | None:
     """The Hessian by its products, preconditioned by its factor in single precision; None, and a warning, where there is none."""
-    hessian = problem.hessian(V, torch.float32)
+    p = problem.probabilities(V)
+    hessian = problem.hessian(V, torch.float32, p)
     try:
         factor = cholesky(hessian)
     except NotPositiveDefiniteError:
         warnings.warn(f"single precision cannot factor the Hessian: {DOUBLE}", InfluenceWarning, stacklevel=6)
         return None
     close = SingleFactor(factor, condition_of(hessian, factor))
-    return IterativeCurvature(problem.hessian_operator(V), hessian.diagonal().to(V), tol=ENOUGH, close=close)
+    return IterativeCurvature(problem.hessian_operator(V, p), hessian.diagonal().to(V), tol=ENOUGH, close=close, probabilities=p)
 
 
 def _cause(head: SoftmaxHead) -> str:
@@ -228,7 +230,8 @@ class FittedHead:
 
 def _step(curvature: Curvature, problem: SoftmaxProblem, V: Float[Tensor, "directions params"]) -> float:
     """The largest change of a parameter that a Newton step would bring, to a few digits."""
-    gradient = problem.gradient(V).detach().reshape(1, -1)
+    known = curvature.probabilities if isinstance(curvature, IterativeCurvature) else None
+    gradient = problem.gradient(V, known).detach().reshape(1, -1)
     if isinstance(curvature, IterativeCurvature) and isinstance(curvature.close, SingleFactor):
         return float(curvature.close.solve(gradient).abs().max())
     if isinstance(curvature, IterativeCurvature):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augury.errors import InputError
 from augury.softmax import ClassBlocks, Kronecker
-from augury.solvers import IterativeSolution, condition_of, conjugate_gradients
+from augury.solvers import IterativeSolution, condition_of, conjugate_gradients, refine
 
 MOST = 20_000  # iterations, of which a system that is not close to singular needs far fewer
 
@@ -85,13 +85,15 @@ class SingleFactor:
 class IterativeCurvature:
     """H known by its products alone: conjugate gradients to the relative residual `tol`, memory of a few vectors.
 
-    `close`: a matrix close to H, which preconditions it; None: H's `diagonal`.
+    `close`: a matrix close to H, which preconditions it; None: H's `diagonal`. A factor in single precision is so close that its solves are
+    refined first, a product a step. `probabilities`: of the points that H is a sum over, where they came with the products.
     """
 
     multiply: Callable[[Tensor], Tensor]
     diagonal: Float[Tensor, " size"]
     tol: float = 1e-12
     close: ClassBlocks | Kronecker | SingleFactor | None = None
+    probabilities: Float[Tensor, "points classes"] | None = None
 
     def product(self, rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
         """H times each row."""
@@ -103,6 +105,10 @@ class IterativeCurvature:
 
     def solution(self, rows: Float[Tensor, "systems size"], tol: float | None = None) -> IterativeSolution:
         """The same, to another tolerance perhaps, with what conjugate gradients tell of how they got there."""
+        if isinstance(self.close, SingleFactor):
+            refined = refine(self.multiply, rows, self.close.solve, tol=tol or self.tol)
+            if refined.converged:
+                return replace(refined, condition=self.close.condition)
         limit = min(10 * rows.shape[1], MOST)
         precondition = None if self.close is None else self.close.solve
         found = conjugate_gradients(self.multiply, rows, self.diagonal, tol=tol or self.tol, max_iter=limit, precondition=precondition)

@@ -17,12 +17,13 @@ Terms = Sequence[tuple[PointSet, int]]  # what comes in (+1) and what goes out (
 
 def own_matrices(state: FittedHead, points: PointSet, forms: HalfForms | None) -> Float[Tensor, "points directions directions"]:
     """M = U^T H^-1 U for each point, where U holds the point's f along each class direction."""
-    return _local([design(points.features)], state.inverse()) if forms is None else forms.matrices(design(points.features))
+    f = design(points.features)
+    return _local([f], state.inverse()) if forms is None else forms.matrices(forms.of(f))
 
 
 def own_forms(state: FittedHead) -> HalfForms | None:
     """For `own_matrices` of many points: H^-1 by halves, where that is quicker."""
-    return HalfForms(state.inverse()) if len(state.V) >= HALVED else None
+    return HalfForms(state.inverse(), state.problem.basis) if len(state.V) >= HALVED else None
 
 
 def _local(designs: Sequence[Tensor], inverse: Float[Tensor, "directions params directions params"]) -> Float[Tensor, "points terms terms"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augury.curvature import ExactCurvature, FittedHead, IterativeCurvature, PointSet, SingleFactor
 from augury.influence.trust import NEAR_ONE, Trust
-from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, residuals, spreads
+from augury.softmax import HALVED, ClassBlocks, HalfForms, Kronecker, design, misses, spreads
 
 CHECKED = 8  # points whose values are computed in a second way
 ITERATED = 1e-6  # a larger residual of conjugate gradients is that of an estimate
@@ -68,7 +68,7 @@ def _iterated(state: FittedHead, points: PointSet, curvature: IterativeCurvature
 
 def _by_halves(state: FittedHead, points: PointSet) -> Own:
     """From the elements of H^-1; compared with |L^-1 g|^2 on the points where most digits cancel."""
-    found, sizes, largest = _evaluated(state, points, state.curvature.inverse())
+    found, sizes, largest = _evaluated(state, points, state.curvature.inverse(), None)
     worst = (found.abs() / sizes.clamp(min=torch.finfo(found.dtype).tiny)).topk(min(CHECKED, len(found)), largest=False).indices
     again = -state.curvature.quadratic(gradients(state, points.at(worst)))
     gap = (found[worst] - again).abs() / again.abs().clamp(min=torch.finfo(found.dtype).tiny)
@@ -85,7 +85,7 @@ def by_single(state: FittedHead, points: PointSet) -> Own:
     assert isinstance(curvature, IterativeCurvature)
     close = curvature.close
     assert isinstance(close, SingleFactor)
-    found, sizes, largest = _evaluated(state, points, close.inverse())
+    found, sizes, largest = _evaluated(state, points, close.inverse(), curvature.probabilities)
     count = min(CHECKED // 4, len(found))
     worst = torch.cat([sizes.topk(count).indices, found.nan_to_num(-torch.inf).topk(count, largest=False).indices])
     g = gradients(state, points.at(worst))
@@ -94,29 +94,35 @@ def by_single(state: FittedHead, points: PointSet) -> Own:
     return Own(found, float((found[worst] - again).abs().max() / again.abs().max()), largest, close.condition, single=True)
 
 
-def _evaluated(state: FittedHead, points: PointSet, inverse: Float[Tensor, "size size"]) -> tuple[Tensor, Tensor, float]:
-    """From the elements of H^-1, in its precision: -g^T H^-1 g and |g|^2 of each point, and the largest leverage in one direction."""
-    forms, values, sizes, largest = HalfForms(inverse.reshape(*state.V.shape, *state.V.shape)), [], [], 0.0
-    basis = state.problem.basis
+def _evaluated(
+    state: FittedHead, points: PointSet, inverse: Float[Tensor, "size size"], known: Float[Tensor, "points classes"] | None
+) -> tuple[Tensor, Tensor, float]:
+    """From the elements of H^-1, in its precision: -g^T H^-1 g and |g|^2 of each point, and the largest leverage in one direction.
+
+    `known`: the points' probabilities, if they are.
+    """
+    forms, values, sizes, largest = HalfForms(inverse.reshape(*state.V.shape, *state.V.shape), state.problem.basis), [], [], 0.0
+    start = 0
     for part in points.blocks(max(state.V.shape[1], 4 * len(state.V) ** 2)):
-        A, scores = forms.matrices(design(part.features.to(inverse))), state.scores(part)
-        r = residuals(scores, part.labels) @ basis
-        values.append(-torch.einsum("na,nab,nb->n", r.to(A), A, r.to(A)).to(r))
-        sizes.append(r.square().sum(1) * (part.features.square().sum(1) + 1))
-        S = spreads(scores.detach().to(A), basis.to(A))
-        largest = max(largest, _steepest(S, A.detach(), part.weights.to(A)))
+        stop = start + len(part.labels)
+        p = (torch.softmax(state.scores(part).detach(), dim=1) if known is None else known[start:stop]).to(inverse)
+        q, r, start = forms.of(design(part.features, inverse.dtype)), misses(p, part.labels), stop
+        values.append((forms.products(r) * q).sum(0).to(part.features))
+        sizes.append((r.square().sum(1) * (part.features.square().sum(1) + 1)).to(part.features))
+        weights = part.weights.to(inverse)
+        whole = weights * (forms.products(p) * q).sum(0)
+        largest = max(largest, _steepest(forms, q, p, weights, whole))
     return torch.cat(values), torch.cat(sizes), largest
 
 
-def _steepest(S: Tensor, A: Tensor, weights: Tensor) -> float:
-    """The largest leverage of a point in one direction, the largest eigenvalue of w S A; that is at most its whole leverage, the trace.
+def _steepest(forms: HalfForms, q: Tensor, p: Tensor, weights: Tensor, whole: Tensor) -> float:
+    """The largest leverage of a point in one direction, the largest eigenvalue of w S A; that is at most its `whole` leverage, the trace.
 
     Looked for among all points whose whole leverage could make influence doubtful, and those with the largest ones.
     """
-    whole = weights * (S * A).sum((1, 2))
     suspects = whole >= min(NEAR_ONE, float(whole.topk(min(CHECKED, len(whole))).values[-1]))
-    directions = torch.linalg.eigvals(S[suspects] @ A[suspects]).real.amax(1)
-    return float((weights[suspects] * directions).max())
+    turned = spreads(p[suspects].log(), forms.basis) @ forms.matrices(q[:, suspects])
+    return float((weights[suspects] * torch.linalg.eigvals(turned).real.amax(1)).max())
 
 
 def _leverage_of_two(state: FittedHead, points: PointSet, values: Tensor) -> float:

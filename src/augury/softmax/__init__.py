@@ -26,7 +26,7 @@ from augury.softmax.blocks import ClassBlocks, class_blocks
 from augury.softmax.gram import HALVED, HalfForms, HalfGram, gram
 from augury.softmax.kronecker import Kronecker, kronecker
 from augury.softmax.layout import collect, contrast, design, offset, project
-from augury.softmax.pointwise import Local, local, point_losses, residuals, sides, slopes, spread, spreads
+from augury.softmax.pointwise import Local, local, misses, point_losses, residuals, sides, slopes, spread, spreads
 
 __all__ = [
     "HALVED",
@@ -42,6 +42,7 @@ __all__ = [
     "design",
     "kronecker",
     "local",
+    "misses",
     "offset",
     "point_losses",
     "project",
@@ -59,6 +60,9 @@ def blocks_of(points: int, width: int) -> Iterator[slice]:
     """Consecutive parts of so many points, each of about `BLOCK_ELEMENTS` numbers at `width` numbers a point."""
     step = max(1, BLOCK_ELEMENTS // width)
     return (slice(start, start + step) for start in range(0, points, step))
+
+
+Probabilities = Float[Tensor, "points classes"]
 
 
 @dataclass(frozen=True)
@@ -170,18 +174,33 @@ class SoftmaxProblem:
         """J(V)."""
         return self.evaluate(V)[0]
 
-    def gradient(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "directions params"]:
-        """dJ/dV."""
-        return self.evaluate(V)[1]
+    def probabilities(self, V: Float[Tensor, "directions params"]) -> Float[Tensor, "points classes"]:
+        """Those of all points; whatever asks for them too can be given them, which saves it a pass over the points."""
+        W = self._of_classes(V)
+        return torch.cat([torch.softmax(project(X, W), dim=1) for X, _, _ in self.blocks()])
 
-    def hessian(self, V: Float[Tensor, "directions params"], dtype: torch.dtype | None = None) -> Float[Tensor, "size size"]:
+    def gradient(
+        self, V: Float[Tensor, "directions params"], probabilities: Probabilities | None = None
+    ) -> Float[Tensor, "directions params"]:
+        """dJ/dV; `probabilities`: at V, where they are known."""
+        if probabilities is None:
+            return self.evaluate(V)[1]
+        g = torch.zeros_like(self._of_classes(V))
+        for part in self.parts():
+            g += collect(self.weights[part, None] * misses(probabilities[part], self.labels[part]), self.rows(part))
+        return self._penalised(V) + self.basis.T @ g
+
+    def hessian(
+        self, V: Float[Tensor, "directions params"], dtype: torch.dtype | None = None, probabilities: Probabilities | None = None
+    ) -> Float[Tensor, "size size"]:
         """The dense Hessian of J in the flattened V: n (C - 1) C (d + 1)^2 / 2 operations.
 
-        `dtype`: in which the products are formed, V's own unless given; in single precision they take half the time.
+        `dtype`: in which the products are formed, V's own unless given; in single precision they take half the time. `probabilities`: at
+        V, where they are known.
         """
         k = self.shape[0]
         if k >= HALVED and not (torch.is_grad_enabled() and (V.requires_grad or self.features.requires_grad)):
-            H = self._hessian_by_halves(V, dtype or V.dtype)
+            H = self._hessian_by_halves(V, dtype or V.dtype, probabilities)
             H.diagonal().add_(self._ridge.repeat(k).to(H))
             return H
         H = torch.diag(self._ridge.repeat(k)).to(dtype or V.dtype)
@@ -191,32 +210,34 @@ class SoftmaxProblem:
             H = H + gram((f[part] if self._whole else f).to(H.dtype), S.to(H.dtype))
         return H
 
-    def _hessian_by_halves(self, V: Float[Tensor, "directions params"], dtype: torch.dtype) -> Float[Tensor, "size size"]:
+    def _hessian_by_halves(self, V: Tensor, dtype: torch.dtype, probabilities: Probabilities | None) -> Float[Tensor, "size size"]:
         """The same without the penalty, a quarter of its products being formed; not differentiable."""
-        total = HalfGram(*self.shape, V.new_empty(0, dtype=dtype))
+        total, W = HalfGram(self.basis, self.shape[1], dtype), self._of_classes(V)
         for part in self.parts(width=self.classes * self.shape[0]):
             X = self.rows(part)
-            S = spread(project(X, V).to(dtype), self.basis.to(dtype)) * self.weights[part, None, None].to(dtype)
-            total.add(design(X.to(dtype)), S)
+            p = torch.softmax(project(X, W).to(dtype), dim=1) if probabilities is None else probabilities[part].to(dtype)
+            total.add(design(X, dtype), p, self.weights[part].to(dtype))
         return total.matrix()
 
     def hessian_product(self, V: Float[Tensor, "directions params"], rows: Float[Tensor, "systems size"]) -> Float[Tensor, "systems size"]:
         """The Hessian times each of `rows` (flattened like V), without forming it; see `hessian_operator`."""
         return self.hessian_operator(V)(rows)
 
-    def hessian_operator(self, V: Float[Tensor, "directions params"]) -> Callable[[Tensor], Tensor]:
+    def hessian_operator(
+        self, V: Float[Tensor, "directions params"], probabilities: Probabilities | None = None
+    ) -> Callable[[Tensor], Tensor]:
         """The function that multiplies rows by the Hessian at V, without forming it: 4 n C (d + 1) operations a row.
 
-        The points' probabilities are computed once and kept: n C numbers.
+        The points' probabilities are computed once, unless they are given, and kept: n C numbers.
         """
-        probabilities = torch.cat([torch.softmax(project(X, self._of_classes(V)), dim=1) for X, _, _ in self.blocks()])
+        p_of = self.probabilities(V) if probabilities is None else probabilities
 
         def multiply(rows: Tensor) -> Tensor:
             U = rows.reshape(-1, *self.shape)
             W = self._of_classes(U).flatten(0, 1)
             image = torch.zeros_like(W)
             for part in self.parts(width=self.classes * len(rows)):
-                X, p = self.rows(part), probabilities[part, None, :]
+                X, p = self.rows(part), p_of[part, None, :]
                 moved = p * project(X, W).reshape(len(X), len(rows), -1)
                 moved -= p * moved.sum(dim=2, keepdim=True)
                 image += collect((self.weights[part, None, None] * moved).flatten(1), X)

@@ -1,8 +1,10 @@
-"""Sums of S (x) f f^T over points, and their counterpart, f^T M_ab f for each point: by halves, since both are symmetric twice over.
+"""Sums of S (x) f f^T over points, and their counterpart, f^T M f for each point: by halves, since both are symmetric twice over.
 
-S is symmetric, and so is f f^T: of the k^2 p^2 numbers of a point's term only those with a >= b and i >= j differ, about a quarter. Either
-way is a product of matrices for a few i at a time, with f_j (j <= i) as one factor and a row for each i and each pair a >= b in the other:
-k (k + 1) / 2 x p (p + 1) / 2 multiplications and additions a point. Tiles of points keep what is formed on the way within the cache.
+S of `augury.softmax` is a sum over pairs of classes c > e, S = sum p_c p_e (b_c - b_e) (b_c - b_e)^T with B's rows b: as many pairs as S
+has numbers that differ, and weights of which no digits cancel where one class is nearly certain. f f^T is symmetric too: of the k^2 p^2
+numbers of a point's term only those of a pair and i >= j differ, about a quarter. Either way is a product of matrices for a few i at a
+time, with f_j (j <= i) as one factor and a row for each i and each pair in the other: k (k + 1) / 2 x p (p + 1) / 2 multiplications and
+additions a point. Tiles of points keep what is formed on the way within the cache.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 FEW = 100  # points of which all strips at once are as quick
@@ -48,7 +50,7 @@ def gram(f: Float[Tensor, "points params"], S: Float[Tensor, "points directions 
 class _Layout:
     """So many symmetric matrices over the parameters i and j, of which the halves i >= j count, worked on in strips of i.
 
-    Kept as one matrix (params x count, params): a row for each i and each of them, a column for each j; those above i mean nothing.
+    Kept as one matrix with a row for each i and each of them, and a column for each j, or its transpose; the j above i mean nothing.
     """
 
     count: int
@@ -84,7 +86,7 @@ class Grams:
 
     def __init__(self, count: int, params: int, like: Tensor) -> None:
         self._layout = _Layout(count, params)
-        self._sums = like.new_zeros(params * count, params)
+        self._sums = like.new_zeros(params, params * count)  # a column for each i and weight: so the product is quick for few j, too
 
     def add(self, f: Float[Tensor, "points params"], weights: Float[Tensor, "points count"]) -> None:
         """Add some points."""
@@ -94,54 +96,68 @@ class Grams:
             for strip, rows in self._layout.strips():
                 weighted = buffer[: (rows.stop - rows.start) * columns.shape[1]].view(-1, *t.shape)
                 torch.mul(columns[strip, None], t, out=weighted)
-                self._sums[rows, : strip.stop].addmm_(weighted.flatten(0, 1), columns[: strip.stop].T)
+                self._sums[: strip.stop, rows].addmm_(columns[: strip.stop], weighted.flatten(0, 1).T)
 
     def __getitem__(self, index: int) -> Float[Tensor, "params params"]:
         """The sum for one of the weights."""
-        half = self._sums.view(self._layout.params, -1, self._layout.params)[:, index]
+        half = self._sums.view(self._layout.params, self._layout.params, -1)[:, :, index].T
         return half.tril() + half.tril(-1).T
+
+    def row(self, i: int) -> Float[Tensor, "part count"]:
+        """Of all weights, the sums of t f_i f_j for j = 0 to i."""
+        return self._sums.view(self._layout.params, self._layout.params, -1)[: i + 1, i]
 
 
 class HalfGram:
-    """The sum of S (x) f f^T over parts of the points: n k (k + 1) p^2 / 2 operations, a quarter of the plain sum's."""
+    """The sum of weights S (x) f f^T over parts of the points: n k (k + 1) p^2 / 2 operations, a quarter of the plain sum's."""
 
-    def __init__(self, directions: int, params: int, like: Tensor) -> None:
-        self.shape = directions, params
-        self._pairs = torch.tril_indices(directions, directions)
-        self._grams = Grams(self._pairs.shape[1], params, like)
-        self._empty = like.new_empty
+    def __init__(self, basis: Float[Tensor, "classes directions"], params: int, dtype: torch.dtype) -> None:
+        self._basis, self.params = basis.to(dtype), params
+        self._pairs = _pairs(len(basis))
+        self._grams = Grams(self._pairs.shape[1], params, self._basis)
 
-    def add(self, f: Float[Tensor, "points params"], S: Float[Tensor, "points directions directions"]) -> None:
-        """Add some points."""
-        self._grams.add(f, S[:, self._pairs[0], self._pairs[1]])
+    def add(self, f: Float[Tensor, "points params"], p: Float[Tensor, "points classes"], weights: Float[Tensor, " points"]) -> None:
+        """Add some points, p being their probabilities."""
+        columns = p.T.contiguous()
+        self._grams.add(f, (weights * columns[self._pairs[0]] * columns[self._pairs[1]]).T)
 
     def matrix(self) -> Float[Tensor, "size size"]:
-        """The sum as a matrix."""
-        k, p = self.shape
-        H: Tensor = self._empty((k, p, k, p))
-        for pair, (a, b) in enumerate(self._pairs.T.tolist()):
-            H[a, :, b] = H[b, :, a] = self._grams[pair]
+        """The sum as a matrix: among classes the pairs' sums stand beside the diagonal, with a minus, and on it what makes rows vanish."""
+        (classes, k), p, (c, e) = self._basis.shape, self.params, self._pairs
+        H: Tensor = self._basis.new_empty((k, p, k, p))
+        for i in range(p):
+            between = self._basis.new_zeros(i + 1, classes, classes)
+            between[:, c, e] = between[:, e, c] = -self._grams.row(i)
+            between.diagonal(dim1=1, dim2=2).copy_(-between.sum(dim=2))
+            part = self._basis.T @ between @ self._basis
+            part = (part + part.mT) / 2  # also to the last bit
+            H[:, i, :, : i + 1] = part.permute(1, 2, 0)
+            H[:, : i + 1, :, i] = part.permute(1, 0, 2)
         return H.view(k * p, k * p)
 
 
 class HalfForms:
-    """f^T M_ab f for points and all pairs of directions a, b, of a symmetric M: n k (k + 1) p^2 / 2 operations.
+    """f^T M f for points, with M = (b_c - b_e) along both directions of a symmetric matrix: n k (k + 1) p^2 / 2 operations for all pairs.
 
     Evaluated from M's elements: where M is an inverse and g^T M g cancels to far less than |M| |g|^2, digits are lost.
     """
 
-    def __init__(self, M: Float[Tensor, "directions params directions params"]) -> None:
-        self.directions, p = M.shape[:2]
-        self._pairs = torch.tril_indices(self.directions, self.directions)
-        self._layout = _Layout(self._pairs.shape[1], p)
-        self._elements = M.new_empty(p * self._layout.count, p)
-        for pair, (a, b) in enumerate(self._pairs.T.tolist()):
-            both = (M[a, :, b] + M[a, :, b].T).tril()
-            both.diagonal().div_(2)
-            self._elements.view(p, -1, p)[:, pair] = both
+    def __init__(self, M: Float[Tensor, "directions params directions params"], basis: Float[Tensor, "classes directions"]) -> None:
+        self.basis, p = basis.to(M), M.shape[1]
+        self._pairs = c, e = _pairs(len(basis))
+        self._layout = _Layout(len(c), p)
+        a, b = torch.tril_indices(*M.shape[::2])
+        away = self.basis[c] - self.basis[e]
+        both, twice = away[:, a] * away[:, b], torch.where(a == b, 1, 2).to(M)[:, None]
+        self._elements = M.new_zeros(p, len(c), p)
+        for i in range(p):
+            half = M[a, i, b, : i + 1] + M[b, i, a, : i + 1]  # M_ab and its transpose, twice what counts on the diagonal i = j
+            self._elements[i, :, : i + 1] = both @ (half * twice)
+            self._elements[i, :, i] /= 2
+        self._elements = self._elements.flatten(0, 1)
 
     def of(self, f: Float[Tensor, "points params"]) -> Float[Tensor, "pairs points"]:
-        """For each pair a >= b, row by row of a lower triangle, f^T M_ab f."""
+        """Of each pair of classes c > e, row by row of a lower triangle."""
         buffer, found = self._layout.buffer(f), f.new_zeros(self._layout.count, len(f))
         for part, columns in _tiles(f):
             total = f.new_zeros(len(found), columns.shape[1])
@@ -153,11 +169,25 @@ class HalfForms:
             found[:, part] = total
         return found
 
-    def matrices(self, f: Float[Tensor, "points params"]) -> Float[Tensor, "points directions directions"]:
-        """f^T M_ab f as a symmetric matrix over a and b, for each point."""
-        a, b = self._pairs
-        forms = self.of(f).T
-        found = f.new_empty(len(f), self.directions, self.directions)
-        found[:, a, b] = forms
-        found[:, b, a] = forms
+    def products(self, values: Float[Tensor, "points classes"]) -> Float[Tensor, "pairs points"]:
+        """v_c v_e of each pair.
+
+        Times what `of` gives, and summed: minus the form of B^T v for v that sum to zero; for probabilities, the trace of A S, where A is
+        the matrix over directions.
+        """
+        columns = values.T.contiguous()
+        return columns[self._pairs[0]] * columns[self._pairs[1]]
+
+    def matrices(self, forms: Float[Tensor, "pairs points"]) -> Float[Tensor, "points directions directions"]:
+        """From what `of` gives, f^T M_ab f as a symmetric matrix over the directions a and b, for each point."""
+        c, e = self._pairs
+        between = forms.new_zeros(forms.shape[1], len(self.basis), len(self.basis))
+        between[:, c, e] = between[:, e, c] = forms.T
+        centred = torch.linalg.pinv(self.basis - self.basis.mean(dim=0))  # B^T where B's columns are orthonormal and sum to zero
+        found: Tensor = centred @ between @ centred.T / -2
         return found
+
+
+def _pairs(classes: int) -> Int[Tensor, "2 pairs"]:
+    """All classes c > e."""
+    return torch.tril_indices(classes, classes, -1)

@@ -22,9 +22,11 @@ def contrast(classes: int, like: Tensor) -> Float[Tensor, "classes directions"]:
     return basis
 
 
-def design(features: Float[Tensor, "points features"]) -> Float[Tensor, "points params"]:
-    """The design matrix: f = [features, 1] for each point."""
-    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+def design(features: Float[Tensor, "points features"], dtype: torch.dtype | None = None) -> Float[Tensor, "points params"]:
+    """The design matrix: f = [features, 1] for each point; in the features' type unless another is given."""
+    f = features.new_ones(len(features), features.shape[1] + 1, dtype=dtype or features.dtype)
+    f[:, :-1] = features
+    return f
 
 
 def project(X: Float[Tensor, "points features"], rows: Float[Tensor, "rows params"]) -> Float[Tensor, "points rows"]:

@@ -19,8 +19,13 @@ def point_losses(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " 
 
 def residuals(scores: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, "points classes"]:
     """Gradient of the loss in the class scores, p - y, to full relative precision also where p[y] is close to 1."""
-    p = torch.softmax(scores, dim=1).scatter(1, labels[:, None], 0)
-    return p.scatter(1, labels[:, None], -p.sum(dim=1, keepdim=True))
+    return misses(torch.softmax(scores, dim=1), labels)
+
+
+def misses(p: Float[Tensor, "points classes"], labels: Int[Tensor, " points"]) -> Float[Tensor, "points classes"]:
+    """The same of the probabilities."""
+    others = p.scatter(1, labels[:, None], 0)
+    return others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
 
 
 def spreads(
