@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -21,6 +22,7 @@ from skimage import transform as skimage_transform
 
 from augury.errors import InputError
 from augury.transforms import Compose, Crop, Custom, Flip, Rotate, Transform, Translate, Union, combinations, moved, parse, warp
+from augury.transforms import opencv as kernels
 from augury.transforms.transform import check_images, check_pixels
 
 Shape = tuple[int, int, int]
@@ -239,12 +241,37 @@ def test_a_crop_of_a_constant_image_is_that_constant(level: float, height: int, 
 # Flip
 
 
+@pytest.fixture(params=["with OpenCV", "without OpenCV"])
+def opencv(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Whether OpenCV can be imported."""
+    wanted: bool = request.param == "with OpenCV"
+    if wanted:
+        pytest.importorskip("cv2", reason="OpenCV is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "cv2", None)
+    kernels._opencv.cache_clear()
+    yield wanted
+    kernels._opencv.cache_clear()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_flip_is_numpys(shape: Shape, dtype: str) -> None:
+def test_a_flip_is_numpys(shape: Shape, dtype: str, opencv: bool) -> None:  # noqa: FBT001  (a fixture)
     images = random_images(shape, dtype)
     np.testing.assert_array_equal(Flip().copies(images)[:, 0], images[..., ::-1])
     np.testing.assert_array_equal(Flip("vertical").copies(images)[:, 0], images[..., ::-1, :])
+    among_others = Union(Flip("vertical"), Flip(), Translate(1)).copies(images[:, :, ::2])
+    np.testing.assert_array_equal(among_others[:, 1], images[:, :, ::2, ::-1])
+    assert Flip().copies(images[:0]).shape == (0, 1, *shape)
+    assert (kernels._opencv() is not None) == opencv
+
+
+@pytest.mark.usefixtures("opencv")
+def test_derivatives_run_through_a_flip() -> None:
+    images = torch.from_numpy(random_images((1, 4, 5), "float64")).requires_grad_()
+    weights = torch.rand(3, 1, 1, 4, 5, dtype=torch.float64)
+    (Flip().copies(images) * weights).sum().backward()
+    assert torch.equal(images.grad, weights[:, 0].flip(3))
 
 
 # Every transform
@@ -316,6 +343,18 @@ def test_copies_stay_within_the_range_of_the_image(transform: Transform, a: floa
     copies = transform.copies(images)
     assert copies.min() >= images.min() - 1e-15
     assert copies.max() <= images.max() + 1e-15
+
+
+@pytest.mark.usefixtures("opencv")
+def test_bytes_are_summed_and_rounded_to_the_same_by_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    if warp.BYTES_SUMMED is None:
+        pytest.skip("this torch has no sums of quantised tables")
+    images = random_images((3, 20, 32), "uint8", points=50)
+    transform = Union(Rotate.up_to(30, 15, "fill", 0.3), Rotate(13, "zeros"), Crop((1, 5)), Rotate(45, "reflect"))
+    copies = transform.copies(images)
+    monkeypatch.setattr(warp, "BYTES_SUMMED", None)
+    monkeypatch.setattr(warp, "opencv_for", lambda images: None)
+    np.testing.assert_array_equal(transform.copies(images), copies)
 
 
 @pytest.mark.parametrize("transform", [Rotate.up_to(30, 15), Crop((1, 2))], ids=lambda transform: transform.spec)
