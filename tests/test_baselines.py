@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from augury.learned import BoundedTransformation, FieldTransformation
 from augury.learned.baselines import (
     BASELINES,
     AdversarialTau,
+    Apart,
     Heuristic,
     RandAugment,
     RandomCrop,
@@ -110,6 +112,41 @@ ZEROS: dict[str, Callable[[int, int, int], Augment]] = {
 def test_settings_of_zero_are_the_identity(name: str) -> None:
     images = pictures(5, 1, 12, 9)
     assert torch.equal(ZEROS[name](1, 12, 9)(images, labels_for(images), moment()), images)
+
+
+class Brighter:
+    """Adds to each pixel, and notes whom it met."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+        self.met: list[tuple[list[int], list[int]]] = []
+
+    def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        assert moment.chosen is not None
+        self.met.append((labels.tolist(), moment.chosen.tolist()))
+        return images + self.by
+
+
+def test_the_first_points_and_the_rest_are_changed_apart() -> None:
+    first, rest, images = Brighter(1), Brighter(2), torch.zeros(5, 1, 2, 2)
+    chosen = torch.tensor([4, 0, 3, 9, 1])
+    when = replace(moment(), chosen=chosen)
+    made = Apart(3, first, rest)(images, chosen * 10, when)
+    assert made[:, 0, 0, 0].tolist() == [2, 1, 2, 2, 1]
+    assert (first.met, rest.met) == ([([0, 10], [0, 1])], [([40, 30, 90], [4, 3, 9])])
+    assert torch.equal(images, torch.zeros(5, 1, 2, 2))
+    assert Apart(0, first, rest)(images, chosen, when).unique().tolist() == [2]
+    assert len(first.met) == 1  # nobody's turn
+    with pytest.raises(InputError, match="moment: it does not tell which points the batch holds; give `chosen`"):
+        Apart(3, first, rest)(images, chosen, moment())
+
+
+def test_a_share_of_the_points_is_told_which_they_are() -> None:
+    noted, chosen = Brighter(1), torch.arange(100, 140)
+    made = Share(noted, 0.5)(torch.zeros(40, 1, 1, 1), chosen, replace(moment(), chosen=chosen))
+    labels, numbers = noted.met[0]
+    assert labels == numbers == chosen[made.flatten() > 0].tolist()
+    assert 0 < len(numbers) < 40
 
 
 def test_an_unknown_baseline_is_refused_with_the_known_ones() -> None:

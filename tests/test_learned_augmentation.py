@@ -27,9 +27,11 @@ from augury.learned import (
     LearnedAugmentation,
     TauDistribution,
     WarpingTransformation,
+    as_augment,
     random_tau,
     save_module,
 )
+from augury.learned.baselines import Unchanged
 from augury.training import Augment, Learner, Moment
 
 SHAPE = (3, 9, 8)
@@ -305,6 +307,34 @@ def test_it_augments_the_batches_of_a_training() -> None:
     assert not isinstance(applied, Learner)
     made = applied(images, torch.zeros(5, dtype=torch.int64), Moment(F, 0, 1, generator(4)))
     assert torch.equal(made, aug(images, generator=generator(4)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_before_anything_was_learned_a_distribution_is_as_it_began_and_a_network_changes_nothing(name: str) -> None:
+    aug = learned(name)
+    images, first = pictures(), aug.unlearned()
+    if not isinstance(aug.network, TauDistribution):
+        assert torch.equal(first(images), images)
+        return
+    fresh = LearnedAugmentation(aug.transformation, TauDistribution(**aug.network.settings), share=aug.share)
+    with torch.no_grad():
+        aug.network.shared += 0.5
+    assert torch.equal(aug.unlearned()(images, generator=generator()), fresh(images, generator=generator()))
+    assert not torch.equal(aug(images, generator=generator()), fresh(images, generator=generator()))
+
+
+def test_points_behind_the_training_images_are_changed_as_before_anything_was_learned() -> None:
+    aug, images = learned("shared"), pictures()
+    with torch.no_grad():
+        aug.network.shared += 2
+    labels, numbers = torch.zeros(5, dtype=torch.int64), torch.tensor([9, 2, 8, 0, 3])
+    made = as_augment(aug, Unchanged(), 4)(images, labels, Moment(nn.Identity(), 0, 1, generator(4), chosen=numbers))
+    chance = generator(4)
+    trained, target = numbers < 4, numbers >= 4
+    assert torch.equal(made[trained], aug(images[trained], generator=chance))
+    assert torch.equal(made[target], aug.unlearned()(images[target], generator=chance))
+    everywhere = as_augment(aug, Unchanged())(images, labels, Moment(nn.Identity(), 0, 1, generator(4)))
+    assert torch.equal(everywhere, aug(images, generator=generator(4)))
 
 
 def test_a_trainings_checkpoint_tells_what_was_learned_by_its_repr() -> None:

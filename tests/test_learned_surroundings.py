@@ -73,3 +73,14 @@ def test_each_component_of_tau_drives_its_own_change() -> None:
         tau = torch.zeros(1, G.tau_size, dtype=torch.float64)
         tau[0, G.names.index(name)] = 0.5
         assert_allclose(G(images, tau), changed, atol=1e-12)
+
+
+def test_light_falls_on_what_brightness_added_and_contrast_left() -> None:
+    G = BoundedTransformation.only(1, 8, 8, light=0.5, brightness=0.2, contrast=0.6, clamp=False)
+    dark, tau = torch.zeros(1, 1, 8, 8), torch.zeros(1, G.tau_size)
+    for name, value in {"light_x": 1.0, "brightness": 0.5, "contrast": -1.0}.items():
+        tau[0, G.names.index(name)] = value
+    haze = 0.1 + 0.6 / 2
+    assert_allclose(G(dark, tau)[0, 0], (haze * (1 + 0.5 * torch.linspace(-1, 1, 8))).expand(8, 8), rtol=1e-6)
+    parts = G.parts(dark, tau)
+    assert_allclose(parts.warped + parts.change, parts.images, atol=1e-7)

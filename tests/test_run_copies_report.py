@@ -273,8 +273,13 @@ def test_the_gallery_tells_of_each_copy_what_was_predicted_and_what_speaks_again
         assert (item["selected"], "rank" in item, "influence" in item) == (False, False, False)
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as stored:
+        return dict(stored)
+
+
 def test_each_flagged_copy_is_shown_beside_its_point(run: Path) -> None:
-    page, gallery = Page(write_report(run)), np.load(run / "gallery.npz")
+    page, gallery = Page(write_report(run)), arrays_of(run / "gallery.npz")
     sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
     found = [np.asarray(Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,"))))) for source in sources]
     shown = Flags.load(run / "flags.parquet").worst(16)
@@ -333,7 +338,7 @@ def test_a_missing_or_damaged_file_is_named(run: Path, name: str, damage: str) -
     ids=["unknown point", "other names", "flagged unseen", "no point"],
 )
 def test_a_gallery_that_contradicts_itself_or_the_selection_is_refused(run: Path, change: dict[str, Any], message: str) -> None:
-    np.savez(run / "gallery.npz", **dict(np.load(run / "gallery.npz")) | change)
+    np.savez(run / "gallery.npz", **arrays_of(run / "gallery.npz") | change)
     with pytest.raises(InputError, match=message):
         write_report(run)
 

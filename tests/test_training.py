@@ -405,6 +405,7 @@ class Seen(NamedTuple):
     draws: list[float]
     training: bool
     precision: str
+    chosen: Tensor | None
 
 
 class Watching:
@@ -419,7 +420,7 @@ class Watching:
     def __call__(self, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
         draws = torch.rand(3, generator=moment.generator).tolist()
         torch.manual_seed(int(1e6 * draws[0]))  # dropout has its own stream, which nobody should meet here
-        self.seen.append(Seen(images, labels, moment.step, moment.steps, draws, moment.network.training, moment.precision))
+        self.seen.append(Seen(images, labels, moment.step, moment.steps, draws, moment.network.training, moment.precision, moment.chosen))
         return images
 
 
@@ -484,6 +485,18 @@ def test_an_augmentation_is_told_the_batch_and_the_moment() -> None:
     order = np.random.default_rng((0, loop.ORDER, 1)).permutation(100)[:32]
     assert_allclose(seen[4].images, images[order] / 255, rtol=1e-6)
     assert_array_equal(seen[4].labels, labels[order])
+    assert seen[4].chosen is not None
+    assert_array_equal(seen[4].chosen, order)
+
+
+def test_a_moment_of_some_points_tells_their_numbers() -> None:
+    moment = Moment(nn.Identity(), 3, 9, torch.Generator(), chosen=torch.tensor([7, 2, 5]))
+    some = moment.of(torch.tensor([True, False, True]))
+    assert some.chosen is not None
+    assert some.chosen.tolist() == [7, 5]
+    assert some.step == 3
+    unknown = Moment(nn.Identity(), 3, 9, torch.Generator())
+    assert unknown.of(torch.tensor([True])) is unknown
 
 
 def test_its_generator_follows_from_the_seed_and_the_step_alone(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ LEARNING_ROWS = (
         "learned",
         "learned-online",
         "learned-G",
-        "learned-population",
+        "learned-choice",
         "learned-gradient",
         "learned-literal",
     ),

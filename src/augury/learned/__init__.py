@@ -2,7 +2,7 @@
 
 from augury.learned.adversarial import AdversarialReport, train_transformation
 from augury.learned.adversarial_config import AdversarialConfig
-from augury.learned.augmentation import Applied, Draw, LearnedAugmentation
+from augury.learned.augmentation import Applied, Draw, LearnedAugmentation, as_augment
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.checking import check_predictions
 from augury.learned.copies import LearnedCopies
@@ -30,6 +30,7 @@ __all__ = [
     "TeachingConfig",
     "Transformation",
     "WarpingTransformation",
+    "as_augment",
     "check_predictions",
     "learn",
     "load_module",

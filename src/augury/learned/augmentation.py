@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from augury.errors import InputError
 from augury.files import write_atomic
-from augury.learned.baselines.combined import check_share
+from augury.learned.baselines.combined import Apart, Then, check_share
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.network import AugmentationNetwork
@@ -25,7 +25,7 @@ from augury.learned.transformation import WarpingTransformation
 from augury.model import Model
 from augury.model.cache import content_key
 from augury.networks import load_weights, read_weights
-from augury.training import Moment
+from augury.training import Augment, Moment
 from augury.transforms.border import Real
 
 
@@ -129,6 +129,15 @@ class LearnedAugmentation(nn.Module):
             made = (made * 255).round().clamp(0, 255).to(torch.uint8)
         return torch.where(draw.changed[:, None, None, None], made, images)
 
+    def unlearned(self) -> LearnedAugmentation:
+        """The same before anything was learned, for images that already look as deployed, such as the target's own.
+
+        With an E that gives one tau an image, which begins near the identity, it leaves every image as it is.
+        """
+        if isinstance(self.network, TauDistribution):
+            return LearnedAugmentation(self.transformation, TauDistribution(**self.network.settings), share=self.share)
+        return LearnedAugmentation(self.transformation, self.network, share=0)
+
     def summary(self, images: Shaped[Tensor, "points channels height width"]) -> pd.DataFrame:
         """Mean and standard deviation of each component of tau, over the draws and over these images; in [-1, 1].
 
@@ -201,6 +210,16 @@ class LearnedAugmentation(nn.Module):
         if not (isinstance(transformation, WarpingTransformation) and isinstance(network, TauDistribution | AugmentationNetwork)):
             raise TypeError
         return cls(transformation, network, share=record["share"], record=record["record"])
+
+
+def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int | None = None) -> Augment:
+    """What a training's batches are changed by: first by another augmentation, then as was learned.
+
+    `points`: how many of the points that are trained on are training images; those behind them, which already look as deployed, are changed
+    as before anything was learned, or they would be changed twice. None: all are training images.
+    """
+    learned = Applied(augmentation)
+    return Then(before, learned if points is None else Apart(points, learned, Applied(augmentation.unlearned())))
 
 
 @dataclass(frozen=True)

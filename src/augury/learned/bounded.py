@@ -26,11 +26,11 @@ WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augm
     {
         "rotation": 60,
         "scale": 0.4,
-        "shear": 30,
+        "shear": 45,
         "shift": 0.15,
         "flow": 0.1,
         "brightness": 0.4,
-        "contrast": 0.6,
+        "contrast": 0.95,
         "saturation": 0.8,
         "hue": 30,
         "blur": 1,
@@ -44,7 +44,7 @@ LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "hue"
 
 
 class BoundedTransformation(WarpingTransformation):
-    """Scales, shears, turns, shifts and bends; then changes strokes, focus, light, contrast and brightness, of RGB images also colours.
+    """Scales, shears, turns, shifts and bends; then changes strokes, focus, of RGB images colours, contrast, brightness, and the light.
 
     Each component of tau drives one of them, and reaches its bound at -1 and 1; tau = 0 is exactly the identity. A bound of 0 leaves
     the change out, and its components of tau with it; `names` tells which there are.
@@ -178,14 +178,20 @@ class BoundedTransformation(WarpingTransformation):
     def touched(
         self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
     ) -> Float[Tensor, "points channels height width"]:
-        """The moved images with other strokes, in other focus and another light."""
+        """The moved images with other strokes and in other focus."""
         if self.bounds["stroke"] > 0:
             images = thickened(images, self._value(tau, "stroke") * self.bounds["stroke"])
         if self.bounds["blur"] > 0:
             images = focused(images, self._value(tau, "blur") * self.bounds["blur"], min(self.height, self.width) / FOCUS)
-        if self.bounds["light"] > 0:
-            images = lit(images, *(self._value(tau, f"light_{axis}") * self.bounds["light"] for axis in "xy"))
         return images
+
+    def relit(
+        self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
+    ) -> Float[Tensor, "points channels height width"]:
+        """All of it, haze too, in a light from one side."""
+        if self.bounds["light"] == 0:
+            return images
+        return lit(images, *(self._value(tau, f"light_{axis}") * self.bounds["light"] for axis in "xy"))
 
     def _value(self, tau: Tensor, name: str) -> Tensor:
         """The component of that name, between minus and plus 1; zero where it is left out."""

@@ -25,7 +25,7 @@ from augury.learned.baselines.named import usual_crop
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.network import AugmentationNetwork
-from augury.learned.teachers import teacher
+from augury.learned.teachers import teacher, teaches
 from augury.learned.teaching import COLUMNS, Goal, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import WarpingTransformation
@@ -116,7 +116,8 @@ def learn(
         however wide its own are (for the rule `population` with widths, and with what is `kept`); or for the rule `gradient` an
         `AugmentationNetwork`.
     config
-        How E is taught. None: `TeachingConfig()`.
+        How E is taught. None: `TeachingConfig.population()`, or, where `network` is no distribution with widths that all images share,
+        `TeachingConfig()`.
     training
         How F is fitted. None: 1,500 steps of 64 images, or an epoch if that is more; Adam at 0.002 with one cycle.
     before
@@ -148,7 +149,7 @@ def learn(
     Cost: for each step of F, a forward pass of `draws` x `share` x batch images more; for each solve, a pass over target and
     2 x `curvature_points` images.
     """
-    config = TeachingConfig() if config is None else config
+    config = _config(network) if config is None else config
     examples = _examples(train)
     channels, height, width = examples.images.shape[1:]
     G = BoundedTransformation.wide(channels, height, width) if transformation is None else transformation
@@ -212,6 +213,11 @@ def _training(points: int, seed: int) -> TrainingConfig:
     """`STEPS` steps, but at least one epoch."""
     per_epoch = math.ceil(points / BATCH)
     return TrainingConfig(max(1, round(STEPS / per_epoch)), BATCH, learning_rate=2e-3, schedule="onecycle", seed=seed)
+
+
+def _config(network: nn.Module | None) -> TeachingConfig:
+    """How E is taught by default."""
+    return TeachingConfig.population() if network is None or teaches("population", network) else TeachingConfig()
 
 
 def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> TauDistribution | AugmentationNetwork:

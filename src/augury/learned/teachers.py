@@ -35,9 +35,15 @@ def teacher(transformation: Transformation, network: nn.Module, goal: Goal, conf
     InputError
         If E is not of the kind that the rule teaches.
     """
-    drawn = isinstance(network, TauDistribution)
-    fits = {"population": drawn and network.widths and not network.conditional, "choice": drawn, "gradient": not drawn}
-    if not fits[config.rule]:
-        got = type(network).__name__ + (f"({network.settings})" if drawn and config.rule == "population" else "")
+    if not teaches(config.rule, network):
+        drawn = isinstance(network, TauDistribution) and config.rule == "population"
+        got = type(network).__name__ + (f"({network.settings})" if drawn else "")
         raise InputError(f"network: the rule {config.rule} teaches {KINDS[config.rule]}; got a {got}")
     return TEACHERS[config.rule](transformation, network, goal, config, steps)
+
+
+def teaches(rule: Rule, network: nn.Module) -> bool:
+    """Whether E is of the kind that the rule teaches."""
+    if not isinstance(network, TauDistribution):
+        return rule == "gradient"
+    return rule == "choice" or (rule == "population" and network.widths and not network.conditional)

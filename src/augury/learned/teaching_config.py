@@ -15,7 +15,9 @@ Kept = Literal["best", "drawn"]
 
 @dataclass(frozen=True)
 class TeachingConfig:
-    """How E is taught by the influence on a target, while F is fitted. The defaults are the best that was found; `paper()` is the paper's.
+    """How E is taught by the influence on a target, while F is fitted.
+
+    `population()` is the best that was found, and what `learn` takes; the defaults are those of `choice`; `paper()` is the paper's.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ class TeachingConfig:
     significance: Real = 3.0
     every: int = 100
     elite: Real = 0.25
-    kept: Real = 0.5
+    kept: Real = 0.25
     curvature_points: int = 1000
     damping: Real = 0.1
     bounded: bool = True

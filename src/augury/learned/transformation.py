@@ -124,6 +124,13 @@ class WarpingTransformation(nn.Module, ABC):
         del tau
         return images
 
+    def relit(
+        self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
+    ) -> Float[Tensor, "points channels height width"]:
+        """The changed images after what comes last, when colours have their places; here there is nothing."""
+        del tau
+        return images
+
     def flow(self, tau: Float[Tensor, "points tau"]) -> Float[Tensor, "points 2 height width"]:
         """How far from each pixel its value is fetched, in pixels, to the right and down; zero for a transformation that moves nothing."""
         self._check_tau(tau, len(tau))
@@ -138,8 +145,10 @@ class WarpingTransformation(nn.Module, ABC):
         fields = self.fields(_precise(tau))
         flow = self._flow(fields, precise)
         warped = precise if fields.flow is None else warp(precise, flow, self.border)
-        touched = self.touched(warped, _precise(tau).to(warped.dtype))
-        change = (touched - warped) + _filtered(touched, fields)
+        amounts = _precise(tau).to(warped.dtype)
+        touched = self.touched(warped, amounts)
+        coloured = touched + _filtered(touched, fields)
+        change = (touched - warped) + (self.relit(coloured, amounts) - touched)
         changed = warped + change
         result = changed.clamp(0, 1) if self.clamp else changed
         return Parts(flow, *(part.to(images.dtype) for part in (warped, change, result)))

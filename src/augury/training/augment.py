@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from augury.model.reading import modes_kept
@@ -29,6 +29,8 @@ class Moment:
         On the CPU, seeded by the training's seed and `step` alone: the only source of chance.
     precision
         In which the network is trained, and should be asked for scores (what is made of them is better left in float32).
+    chosen
+        Which of the points that are trained on the batch holds, by their numbers, on the CPU; None where nobody has said.
     """
 
     network: nn.Module
@@ -36,6 +38,11 @@ class Moment:
     steps: int
     generator: torch.Generator
     precision: Precision = "float32"
+    chosen: Int64[Tensor, " points"] | None = None
+
+    def of(self, some: Bool[Tensor, " points"]) -> Moment:
+        """The same for some of the batch's points."""
+        return self if self.chosen is None else replace(self, chosen=self.chosen[some.cpu()])
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[nn.Module]:

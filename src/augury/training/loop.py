@@ -148,7 +148,8 @@ class _Fit:
         if self.augment is not None:
             entropy = np.random.SeedSequence((self.config.seed, AUGMENT, step)).generate_state(1, np.uint64)
             generator = torch.Generator().manual_seed(int(entropy[0]))
-            moment = Moment(self.network, step, self.config.epochs * self.per_epoch, generator, self.config.precision)
+            steps, numbers = self.config.epochs * self.per_epoch, torch.from_numpy(chosen)
+            moment = Moment(self.network, step, steps, generator, self.config.precision, numbers)
             batch = self.augment(batch, torch.tensor(self.labels[chosen], device=self.device), moment).detach()
         return batch.contiguous(memory_format=self.config.layout)
 

@@ -91,16 +91,16 @@ class LearnConfig(Settings):
     )
     transformation_steps: int = field(default=1500, metadata=_told("Learning", "Steps of that training.", at_least(1)))
     rule: Rule = field(
-        default="choice",
+        default="population",
         metadata=_told(
             "Learning",
-            "How: by comparing a few draws an image, changes of whole batches, or along the influence's derivative.",
+            "How: by comparing changes of whole batches, a few draws an image, or along the influence's derivative.",
             one_of(Rule),
         ),
     )
-    draws: int = field(default=4, metadata=_told("Learning", "How many draws an image are compared.", at_least(2)))
+    draws: int = field(default=4, metadata=_told("Learning", "Of the rule choice: how many draws an image are compared.", at_least(2)))
     divergence: float = field(
-        default=0.003, metadata=_told("Learning", "What keeps E near its beginning: the weight of its divergence from that.", _not_negative)
+        default=0.003, metadata=_told("Learning", "Of the rule choice: the weight of what keeps E near its beginning.", _not_negative)
     )
     share: float = field(default=0.8, metadata=_told("Learning", "The share of each batch that is augmented.", _up_to_one))
     folds: int = field(default=3, metadata=_told("Learning", "Of the cross-fitting, where there is no target.", at_least(2)))

@@ -33,8 +33,8 @@ from augury.learned import (
     save_module,
     train_transformation,
 )
-from augury.learned.augmentation import Applied
-from augury.learned.baselines import Then, named_baseline, usual_crop
+from augury.learned.augmentation import as_augment
+from augury.learned.baselines import named_baseline, usual_crop
 from augury.learned.checking import check_predictions
 from augury.model import Model
 from augury.networks import Network, build
@@ -250,7 +250,8 @@ class LearnStages:
         """The augmentation of a row, after the usual crop."""
         shape = self.points.everything.shape
         if name == LEARNED:
-            return Then(usual_crop(*shape), Applied(self.augmentation))
+            labels = self.points.labels
+            return as_augment(self.augmentation, usual_crop(*shape), None if labels.target is None else len(labels.train))
         return named_baseline(name, *shape, transformation=self.transformation, share=self.config.share)
 
     def _fitted(self, points: Examples, augment: Augment, seed: int, checkpoint: str, what: str) -> Model:

@@ -18,15 +18,15 @@ from augury.experiment.learning.shifts import Shift
 from augury.experiment.learning.tasks import Points
 from augury.files import digest
 from augury.learned import (
-    Applied,
     BoundedTransformation,
     LearnedAugmentation,
     TauDistribution,
     TeachingConfig,
     WarpingTransformation,
+    as_augment,
     load_module,
 )
-from augury.learned.baselines import BASELINES, Share, Then, named_baseline, usual_crop
+from augury.learned.baselines import BASELINES, Apart, Share, Then, Unchanged, named_baseline, usual_crop
 from augury.learned.bounded import WIDE
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
@@ -86,10 +86,10 @@ _ROWS = (
     *(Row(name, "baseline", baseline=name) for name in BASELINES),
     Row("random-tau-wide", "baseline", "wide", baseline="random-tau"),
     Row("random-tau-G", "baseline", "trained", baseline="random-tau"),
-    Row("learned", "learned", "wide", teaching=TeachingConfig()),
+    Row("learned", "learned", "wide", teaching=TeachingConfig.population()),
     Row("learned-online", "learned", "wide", teaching=TeachingConfig(), during="taught"),
-    Row("learned-G", "learned", "trained", teaching=TeachingConfig()),
-    Row("learned-population", "learned", "wide", teaching=TeachingConfig.population()),
+    Row("learned-G", "learned", "trained", teaching=TeachingConfig.population()),
+    Row("learned-choice", "learned", "wide", teaching=TeachingConfig()),
     Row("learned-gradient", "learned", "wide", teaching=GRADIENT),
     Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
     Row("best-of-4", "learned", "wide", during="best"),
@@ -165,11 +165,13 @@ def augmentation_of(
     shape = points.everything.shape
     if row.baseline is not None:
         baseline = named_baseline(row.baseline, *shape, transformation=G, share=share)
-        return baseline if row.during is None else Then(baseline, Share(_known(row, shift), HALF))
+        if row.during is None:
+            return baseline
+        return Then(baseline, Apart(len(points.labels.train), Share(_known(row, shift), HALF), Unchanged()))
     crop = usual_crop(*shape)
     if row.during is None:
         assert learned is not None
-        return Then(crop, Applied(learned))
+        return as_augment(learned, crop, None if points.labels.target is None else len(points.labels.train))
     return Taught(crop, _teacher(row, G, learned, _goal(points, seed), steps), share)
 
 

@@ -7,7 +7,7 @@ from the training's generator.
 from __future__ import annotations
 
 from augury.learned.baselines.automatic import RandAugment, TrivialAugment
-from augury.learned.baselines.combined import Share, Then, Unchanged
+from augury.learned.baselines.combined import Apart, Share, Then, Unchanged
 from augury.learned.baselines.crop import RandomCrop
 from augury.learned.baselines.heuristic import Heuristic
 from augury.learned.baselines.named import BASELINES, named_baseline, usual_crop
@@ -16,6 +16,7 @@ from augury.learned.baselines.taus import AdversarialTau, RandomTau, random_affi
 __all__ = [
     "BASELINES",
     "AdversarialTau",
+    "Apart",
     "Heuristic",
     "RandAugment",
     "RandomCrop",

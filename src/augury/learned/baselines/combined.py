@@ -63,7 +63,36 @@ class Share:
     ) -> Float[Tensor, "points channels height width"]:
         """The images, some of them changed."""
         chosen = drawn_share(len(images), self.share, moment.generator).to(images.device)
-        return changed_where(chosen, images, lambda part: self.augment(part, labels[chosen], moment))
+        return changed_where(chosen, images, lambda part: self.augment(part, labels[chosen], moment.of(chosen)))
+
+
+@dataclass(frozen=True)
+class Apart:
+    """One augmentation for the first of the points that are trained on, and another for the rest.
+
+    Parameters
+    ----------
+    count
+        How many are the first.
+    first, rest
+        What changes either, for themselves: the training images and, behind them, the target's, say, which already look as deployed.
+    """
+
+    count: int
+    first: Augment
+    rest: Augment
+
+    def __call__(
+        self, images: Float[Tensor, "points channels height width"], labels: Int64[Tensor, " points"], moment: Moment
+    ) -> Float[Tensor, "points channels height width"]:
+        """The images, each changed by its own augmentation."""
+        if moment.chosen is None:
+            raise InputError("moment: it does not tell which points the batch holds; give `chosen`, their numbers among those trained on")
+        among = moment.chosen < self.count
+        for part, augment in ((among, self.first), (~among, self.rest)):
+            place = part.to(images.device)
+            images = changed_where(place, images, lambda some: augment(some, labels[place], moment.of(part)))  # noqa: B023  (called at once)
+        return images
 
 
 def check_share(share: Real) -> None:
