@@ -289,10 +289,16 @@ def tiles(page: Page) -> list[npt.NDArray[np.uint8]]:
     return [pixels[top : top + sheet["height"], left : left + sheet["width"]] for top, left in corners]
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """All of a file's arrays."""
+    with np.load(path) as stored:
+        return dict(stored)
+
+
 def test_the_gallery_tells_every_points_label_origin_and_numbers(run: Path) -> None:
     ordering, found = Ordering.load(run / "selection.parquet"), told(Page(write_report(run)))
     frame = ordering.to_frame().set_index("index")
-    assert [item["point"] for item in found["items"]] == np.load(run / "gallery.npz")["points"].tolist()
+    assert [item["point"] for item in found["items"]] == arrays_of(run / "gallery.npz")["points"].tolist()
     for item in found["items"]:
         row = frame.loc[item["point"]]
         assert (found["classes"][item["label"]], item["origin"], item["selected"], item["rank"]) == tuple(
@@ -304,7 +310,7 @@ def test_the_gallery_tells_every_points_label_origin_and_numbers(run: Path) -> N
 
 def test_the_gallerys_pixels_are_the_images(run: Path) -> None:
     found = tiles(Page(write_report(run)))
-    np.testing.assert_array_equal(np.stack(found), np.load(run / "gallery.npz")["images"][:, 0])
+    np.testing.assert_array_equal(np.stack(found), arrays_of(run / "gallery.npz")["images"][:, 0])
 
 
 def test_large_pictures_in_colour_are_reduced_and_do_not_run_into_each_other(run: Path) -> None:
@@ -404,7 +410,7 @@ def test_a_damaged_file_is_named(run: Path, name: str, damage: str) -> None:
 
 
 def test_a_gallery_of_pickles_is_refused_unopened(run: Path) -> None:
-    gallery = dict(np.load(run / "gallery.npz"))
+    gallery = arrays_of(run / "gallery.npz")
     np.savez(run / "gallery.npz", **gallery | {"copy_names": np.array([print, None], dtype=object)})
     with pytest.raises(InputError, match=r"gallery\.npz: not a readable gallery \(Object arrays cannot be loaded"):
         write_report(run)
@@ -424,7 +430,7 @@ def test_a_gallery_of_pickles_is_refused_unopened(run: Path) -> None:
     ids=["fractional indices", "too few indices", "float pixels", "two channels", "unnamed copy", "no names", "unknown point"],
 )
 def test_a_gallery_that_contradicts_itself_or_the_selection_is_refused(run: Path, change: dict[str, Any], message: str) -> None:
-    gallery = dict(np.load(run / "gallery.npz"))
+    gallery = arrays_of(run / "gallery.npz")
     np.savez(run / "gallery.npz", **gallery | change)
     with pytest.raises(InputError, match=rf"gallery\.npz: {message}"):
         write_report(run)

@@ -27,7 +27,7 @@ from augury.report.copy_words import agreement, reasons
 from augury.report.forecast import Forecast
 from augury.report.outcome import Outcome
 from augury.scores import Scores
-from test_report import HOSTILE, Page, make_images, told
+from test_report import HOSTILE, Page, arrays_of, make_images, told
 
 POINTS, NAMES = 60, ("left", "right", "turned(30)")
 COPIES = POINTS * len(NAMES)
@@ -271,11 +271,6 @@ def test_the_gallery_tells_of_each_copy_what_was_predicted_and_what_speaks_again
         assert item["copies"] == np.sum(found.ordering.selected // 3 == item["point"])
         assert item["score"] == pytest.approx(found.scores.values[item["point"]], rel=1e-5)
         assert (item["selected"], "rank" in item, "influence" in item) == (False, False, False)
-
-
-def arrays_of(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as stored:
-        return dict(stored)
 
 
 def test_each_flagged_copy_is_shown_beside_its_point(run: Path) -> None:
