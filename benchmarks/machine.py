@@ -87,13 +87,16 @@ def processor() -> str:
 def interleaved(
     sides: Mapping[str, Callable[[], object]], repeats: int = REPEATS, calls: int = 1, *, warm: bool = True
 ) -> dict[str, list[float]]:
-    """Processor seconds of a call of each side, `repeats` times in turn, each a mean of `calls`; `warm`: a first call is not counted."""
+    """Processor seconds of a call of each side, `repeats` times in turn, each a mean of `calls`; `warm`: a first call is not counted.
+
+    Every second time in the opposite order, since what a side leaves in the caches and in the allocator is felt by the next.
+    """
     if warm:
         for side in sides.values():
             side()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, side in sides.items():
+    for repeat in range(repeats):
+        for name, side in reversed(sides.items()) if repeat % 2 else sides.items():
             start = time.process_time()
             for _ in range(calls):
                 side()

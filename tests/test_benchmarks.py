@@ -80,7 +80,7 @@ def test_sides_are_called_in_turn_and_processor_time_is_counted(machine: ModuleT
     called: list[str] = []
     sides = {name: lambda name=name: called.append(name) for name in ("a", "b")}
     assert machine.interleaved(sides, repeats=2, calls=2) == {"a": [0.5, 0.5], "b": [0.5, 0.5]}
-    assert called == [*"ab", *"aabb", *"aabb"]
+    assert called == [*"ab", *"aabb", *"bbaa"]
     called.clear()
     machine.interleaved(sides, repeats=1, warm=False)
     assert called == [*"ab"]

@@ -92,11 +92,11 @@ def _warp_block(images: Tensor, out: Tensor, taps: Taps, grey: float) -> None:
     table = _table(images.reshape(planes, pixels), grey, taps.weights.dtype)
     target = out.view(points, -1, channels, pixels)
     rows = max(1, CACHED // (planes * taps.weights.element_size()))
-    together = max(1, rows // pixels)
+    together, room = max(1, rows // pixels), out.new_empty((planes, rows))
     for start, first in product(range(0, pixels, rows), range(0, out.shape[1], together)):  # copies of a part read the same rows
         part, group = slice(start, start + rows), slice(first, first + together)
         sources, weights = taps.sources[group, part], taps.weights[group, part]
-        made = transposed(_as_pixels(_summed(table, sources, weights), out.dtype).view(*sources.shape[:2], planes))
+        made = _turned(_as_pixels(_summed(table, sources, weights), out.dtype).view(*sources.shape[:2], planes), room)
         _put(made.view(len(made), points, channels, -1).transpose(0, 1), target[:, group, :, part])
 
 
@@ -123,6 +123,16 @@ def _summed(
     return found
 
 
+def _turned(made: Shaped[Tensor, "copies pixels planes"], room: Shaped[Tensor, "planes _"]) -> Shaped[Tensor, "copies planes pixels"]:
+    """The same as `transposed`; a single matrix of floats by OpenCV, in `room`, which costs less than new memory."""
+    opencv = opencv_for(made) if len(made) == 1 and made.is_floating_point() else None
+    if opencv is None:
+        return transposed(made)
+    place = room[:, : made.shape[1]]
+    opencv.transpose(made[0].detach().numpy(), dst=place.numpy())
+    return place[None]
+
+
 def _put(made: Tensor, place: Tensor) -> None:
     """Copy a block to its place; numpy copies long rows as bytes, in half the time that torch takes."""
     if place.device.type == "cpu" and not (made.requires_grad or place.requires_grad):
@@ -136,7 +146,7 @@ def _as_pixels(made: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype != torch.uint8:
         return made
     if (opencv := opencv_for(made)) is not None:
-        return torch.from_numpy(opencv.convertScaleAbs(made.numpy()))
+        return torch.from_numpy(opencv.convertScaleAbs(made.detach().numpy()))
     made = made.round_()
     return torch.from_numpy(made.numpy().astype(np.uint8)) if made.device.type == "cpu" else made.to(dtype)
 
