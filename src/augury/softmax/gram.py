@@ -146,13 +146,11 @@ class HalfForms:
         self.basis, p = basis.to(M), M.shape[1]
         self._pairs = c, e = _pairs(len(basis))
         self._layout = _Layout(len(c), p)
-        a, b = torch.tril_indices(*M.shape[::2])
         away = self.basis[c] - self.basis[e]
-        both, twice = away[:, a] * away[:, b], torch.where(a == b, 1, 2).to(M)[:, None]
         self._elements = M.new_zeros(p, len(c), p)
         for i in range(p):
-            half = M[a, i, b, : i + 1] + M[b, i, a, : i + 1]  # M_ab and its transpose, twice what counts on the diagonal i = j
-            self._elements[i, :, : i + 1] = both @ (half * twice)
+            once = (away @ M[:, i, :, : i + 1].flatten(1)).view(*away.shape, i + 1)
+            self._elements[i, :, : i + 1] = 2 * torch.bmm(away[:, None], once)[:, 0]
             self._elements[i, :, i] /= 2
         self._elements = self._elements.flatten(0, 1)
 
