@@ -259,6 +259,21 @@ def test_what_is_stored_is_not_measured_again_and_the_report_is_written_anew(
     assert "digits, lit" in report.read_text()
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda cell: replace(cell, task=replace(cell.task, fitting=replace(cell.task.fitting, steps=9))), "other steps or settings of F"),
+        (lambda cell: replace(cell, row=replace(cell.row, during="best")), "other settings of the row"),
+    ],
+    ids=["fitting", "row"],
+)
+def test_cells_measured_otherwise_are_not_taken_for_the_same(swept: Path, change: Callable[[Cell], Cell], told: str) -> None:
+    before, wanted = stored(swept), [change(cell) for cell in cells(LIT) if cell.row.name == "learned"]
+    with pytest.raises(InputError, match=rf"out: .* has {LIT.name}, learned, seed 0 with {told}; give another folder"):
+        Sweep(swept).measure(wanted, jobs=1)
+    assert stored(swept) == before
+
+
 def test_all_rows_of_a_seed_begin_with_the_same_weights_and_another_f_teaches(
     points: dict[str, Points], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

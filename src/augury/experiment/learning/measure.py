@@ -76,10 +76,15 @@ def measure(task: Task, points: Points, row: Row, seed: int, work: Path, trained
     cell |= {"target_accuracy": math.nan if target is None else read(F, target).accuracy}
     cell |= {"train_labels": len(points.labels.train), "target_labels": 0 if target is None else len(target)}
     cell |= {"test_images": len(points.test), "network": fitting.network, "steps": steps, "search_steps": _searched(task, points, row)}
-    cell |= {"summary": _summary(learned, everything), "fitting": _json(asdict(fitting)), "settings": _json(row.settings(trained))}
+    cell |= {"summary": _summary(learned, everything)} | settings_of(task, row, trained)
     searching = 0.0 if learned is None else found - start
     cost = {"search_seconds": searching, "training_seconds": done - found, "peak_memory": _peak()}
     return Measured(cell, key | (dict.fromkeys(cost, math.nan) if resumed else cost))
+
+
+def settings_of(task: Task, row: Row, trained: str | Path | None) -> dict[str, str]:
+    """What a cell's numbers depend on beside its labels: how F is fitted, and the row's settings, each as JSON."""
+    return {"fitting": _json(asdict(task.fitting)), "settings": _json(row.settings(trained))}
 
 
 def read(network: nn.Module, points: Examples) -> Reading:

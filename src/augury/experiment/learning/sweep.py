@@ -12,12 +12,15 @@ from pathlib import Path
 import pandas as pd
 
 from augury.cells import Cells
-from augury.experiment.learning.measure import measure
+from augury.errors import InputError
+from augury.experiment.learning.measure import measure, settings_of
 from augury.experiment.learning.rows import Row, read_rows
 from augury.experiment.learning.tasks import Points, Task, read_task
 from augury.parallel import Engine, each
 from augury.progress import say, silenced, track
 from augury.report.learning import write_learning_report
+
+WORDS = {"fitting": "steps or settings of F", "settings": "settings of the row"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Sweep:
     def measure(self, wanted: Sequence[Cell], jobs: int | Engine) -> None:
         """Measure what is not stored yet, in the order given, and pack the tasks at the end."""
         tasks = list(dict.fromkeys(cell.task for cell in wanted))
+        self._check_settings(wanted)
         known = {task: self.table("cells").names(task.group) for task in tasks}
         missing = [cell for cell in wanted if cell.name not in known[cell.task]]
         say(f"{len(wanted) - len(missing)} of {len(wanted)} cells done before, {len(missing)} to measure")
@@ -70,6 +74,20 @@ class Sweep:
         for task in tasks:
             for name in ("costs", "cells"):
                 self.table(name).pack(task.group)
+
+    def _check_settings(self, wanted: Sequence[Cell]) -> None:
+        """Refuse to set cells that are measured now beside others of the same row that were measured otherwise."""
+        for task in dict.fromkeys(cell.task for cell in wanted):
+            stored = self.table("cells").read_group(task.group)
+            for row in dict.fromkeys(cell.row for cell in wanted if cell.task == task and len(stored)):
+                own = stored[stored["row"] == row.name]
+                for name, now in settings_of(task, row, self.trained).items():
+                    seeds = own.loc[own[name] != now, "seed"].tolist()
+                    if seeds:
+                        raise InputError(
+                            f"out: {self.folder} has {task.name}, {row.name}, seed {seeds[0]} with other {WORDS[name]}; "
+                            "give another folder, or take these cells out of it"
+                        )
 
 
 def _measured(sweep: Sweep, cell: Cell) -> str:
