@@ -313,6 +313,9 @@ def test_it_augments_the_batches_of_a_training() -> None:
 def test_before_anything_was_learned_a_distribution_is_as_it_began_and_a_network_changes_nothing(name: str) -> None:
     aug = learned(name)
     images, first = pictures(), aug.unlearned()
+    assert first.training
+    assert not aug.eval().unlearned().training
+    aug.train()
     if not isinstance(aug.network, TauDistribution):
         assert torch.equal(first(images), images)
         return

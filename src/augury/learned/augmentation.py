@@ -134,9 +134,9 @@ class LearnedAugmentation(nn.Module):
 
         With an E that gives one tau an image, which begins near the identity, it leaves every image as it is.
         """
-        if isinstance(self.network, TauDistribution):
-            return LearnedAugmentation(self.transformation, TauDistribution(**self.network.settings), share=self.share)
-        return LearnedAugmentation(self.transformation, self.network, share=0)
+        drawn = isinstance(self.network, TauDistribution)
+        first = TauDistribution(**self.network.settings).to(next(self.network.parameters())) if drawn else self.network
+        return LearnedAugmentation(self.transformation, first, share=self.share if drawn else 0).train(self.training)
 
     def summary(self, images: Shaped[Tensor, "points channels height width"]) -> pd.DataFrame:
         """Mean and standard deviation of each component of tau, over the draws and over these images; in [-1, 1].

@@ -14,8 +14,9 @@ TITLE = "# Learning to augment: learned augmentations beside what one would pick
 INTRODUCTION = """Every row of a task has the same labels, the same F from the same first weights, the same number of steps, and the same
 crop before (for RGB images with mirroring); only `none` has none. Accuracies are in per cent on test images as deployed, means ± sample
 deviations over seeds; a seed draws the labels, and weights, order and augmentation follow from it. Where deployment differs, every row's F
-is fitted to training and target labels together, and rows that learn use the target besides to judge by; without a shift they judge by
-folds of the training labels, or by the training images themselves (`best-of-4`).
+is fitted to training and target labels together, and rows that learn use the target besides to judge by, and change its images, which
+look as deployed, only as E did at its beginning; without a shift they judge by folds of the training labels, or by the training images
+themselves (`best-of-4`).
 
 "Above" is the mean difference to the best baseline on the same labels, in points, ± its standard error. The best baseline is the one of the
 largest mean on the test set, chosen after the fact, and so is the best learned row; `learned` is the default.
