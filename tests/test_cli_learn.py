@@ -189,9 +189,12 @@ def test_a_folder_of_another_command_is_refused_either_way(finished: Path, tmp_p
         learn_run(**SETTINGS, out=tmp_path)
 
 
-def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path) -> None:
+def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SETTINGS | {"target": "0.25", "retrainings": 1, "compare": ("none",), "rule": "gradient"}
+    as_augment, counts = stages.as_augment, set()
+    monkeypatch.setattr(stages, "as_augment", lambda *given: (counts.add(given[2]), as_augment(*given))[1])
     found = learn_run(**settings, out=tmp_path)
+    assert counts == {30}  # the training images, and not the target's, are changed as was learned
     assert set(found.results["train_labels"]) == {30}
     assert set(found.results["target_labels"]) == {10}
     listed, told = read_table(tmp_path / "labels.parquet", "labels", ("use",))

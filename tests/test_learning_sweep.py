@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from torch import nn
 
 import augury.experiment.learning.measure as measure_module
 import augury.experiment.learning.sweep as sweep_module
@@ -22,7 +23,14 @@ from augury.experiment.learning.measure import measure, read
 from augury.experiment.learning.rows import BestOf, Deployed, Row, WorstOf, augmentation_of, read_rows, transformation_of
 from augury.experiment.learning.sweep import Cell
 from augury.experiment.learning.tasks import Points
-from augury.learned import FieldTransformation, TauDistribution, TeachingConfig, save_module
+from augury.learned import (
+    BoundedTransformation,
+    FieldTransformation,
+    LearnedAugmentation,
+    TauDistribution,
+    TeachingConfig,
+    save_module,
+)
 from augury.learned.bounded import WIDE
 from augury.learned.teaching import Goal
 from augury.networks import build
@@ -184,6 +192,30 @@ def test_the_row_that_knows_the_shift_makes_images_as_deployed(points: dict[str,
     row, G = ROWS["deployed"], transformation_of(ROWS["deployed"], (1, 8, 8), None)
     with pytest.raises(InputError, match="rows: deployed needs a task with a shift"):
         augmentation_of(row, points[PLAIN.name], G, None, 0.8, 10, 0)
+
+
+def test_only_training_images_are_changed_as_was_learned_and_as_deployed(points: dict[str, Points]) -> None:
+    images, labels = torch.full((400, 1, 8, 8), 0.3), torch.zeros(400, dtype=torch.int64)
+    count = len(points[LIT.name].labels.train)
+    numbers = torch.arange(count - 200, count + 200)
+    G = BoundedTransformation.only(1, 8, 8, brightness=0.4)
+    E = TauDistribution(1, 8, 8, tau_size=1, concentration=99.0)  # hardly anything, before it was learned
+    with torch.no_grad():
+        E.shared += 30
+    learned = LearnedAugmentation(G, E)
+    brighter = {}
+    for name in (LIT.name, PLAIN.name):
+        augment = augmentation_of(ROWS["learned"], points[name], G, learned, 1, 10, 0)
+        when = Moment(nn.Identity(), 0, 1, torch.Generator().manual_seed(3), chosen=numbers)
+        brighter[name] = augment(images, labels, when).amax(dim=(1, 2, 3)) - 0.3
+    assert float(brighter[LIT.name][:200].min()) > 0.2
+    assert float(brighter[LIT.name][200:].max()) < 0.2
+    assert float(brighter[PLAIN.name].min()) > 0.2  # without a target all are training images
+    row = replace(ROWS["deployed"], baseline="none")
+    when = Moment(nn.Identity(), 0, 1, torch.Generator().manual_seed(3), chosen=numbers)
+    changed = (augmentation_of(row, points[LIT.name], G, None, 1, 10, 0, LIT.shift)(images, labels, when) != images).flatten(1).any(dim=1)
+    assert 60 < int(changed[:200].sum()) < 140
+    assert not changed[200:].any()
 
 
 def eagerly(row: Row) -> Row:
