@@ -236,7 +236,7 @@ def test_a_transformation_is_trained_first_where_that_is_asked_for(tmp_path: Pat
         (["--divergence", "-1"], "divergence: got '-1'; expected a positive number"),
         (["--draws", "1"], "draws: got '1'; expected a whole number, 2 or more"),
         (["--folds", "30"], "folds: 30, and the smallest class has 20 labelled points; lower folds, or give a target"),
-        (["--rule", "magic"], "rule: got 'magic'; expected one of choice, population, gradient"),
+        (["--rule", "magic"], "rule: got 'magic'; expected one of matching, choice, gradient"),
         (["--per-class", "500"], "labels: class '3' has"),
         (["--model", "magic"], "network: no network is called 'magic'"),
         (["--device", "magic"], "device: 'magic' cannot be used here"),

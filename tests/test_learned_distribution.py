@@ -33,8 +33,9 @@ def of(shapes: list[tuple[float, float]], **settings: Any) -> TauDistribution:  
     """The distribution with these parameters a and b, one pair a component."""
     found = TauDistribution(1, 8, 8, tau_size=len(shapes), widths=True, **settings).double()
     with torch.no_grad():
-        found.shared.copy_(STEEPEST * torch.atanh(torch.tensor(shapes, dtype=F64).T.log() / STEEPEST))
-        found.shared -= STEEPEST * torch.atanh(found.first.log() / STEEPEST)
+        raw = STEEPEST * torch.atanh(torch.tensor(shapes, dtype=F64).T.log() / STEEPEST)
+        a, b = raw - STEEPEST * torch.atanh(found.first.log() / STEEPEST)
+        found.shared.copy_(torch.stack([(a - b) / 2, -(a + b) / 4]))  # how far to one side, and how much wider
     return found
 
 
@@ -73,7 +74,7 @@ def test_draws_follow_the_beta_distribution(place: int) -> None:
 def test_the_steepest_distribution_draws_ends_never_the_middle() -> None:
     ends = TauDistribution(1, 8, 8, tau_size=2, widths=True)
     with torch.no_grad():
-        ends.shared.fill_(-100.0)
+        ends.shared[1] = 100.0  # as wide as can be
     drawn = ends.sample(pictures(20_000), generator())
     middle = stats.beta(np.exp(-STEEPEST), np.exp(-STEEPEST), loc=-1, scale=2)
     assert float((drawn.abs() < 0.5).double().mean()) < 2 * (middle.cdf(0.5) - middle.cdf(-0.5))
@@ -207,33 +208,38 @@ def test_senseless_settings_are_refused(settings: dict[str, Any], message: str, 
         TauDistribution(1, 8, 8, **settings)
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 0.5), (0.3, 0.3), (-0.8, 0.15), (0.9, 0.1), (0.0, 0.577)])
-def test_a_distribution_stands_where_it_was_told_to(mean: float, deviation: float) -> None:
-    found = TauDistribution(1, 8, 8, tau_size=2, widths=True, concentration=[1.0, 6.0])
+def test_one_weight_moves_to_a_side_and_the_other_widens() -> None:
+    found = TauDistribution(1, 8, 8, tau_size=2, widths=True, concentration=[20.0, 6.0])
     with torch.no_grad():
-        found.shared.copy_(found.standing_at(torch.full((2,), mean), torch.full((2,), deviation)))
-    moments = found.shared_moments()
-    assert_allclose(moments, [[mean] * 2, [deviation] * 2], atol=1e-4)
-    assert_allclose(moments, found.moments(pictures(3)).detach()[:, 0], atol=1e-6)
+        found.shared[0, 0], found.shared[1, 1] = 0.5, 0.1
+    (a, b), first = found.parameters_of(pictures(3)).detach()[:, 0], [20.0, 6.0]
+    assert float((a / b)[0].log() / 2) == pytest.approx(0.5, rel=0.6)
+    assert_allclose((a / b)[1], 1, rtol=1e-6)
+    means, deviations = found.shared_moments()
+    assert float(means[0]) > 0.2
+    assert float(means[1]) == pytest.approx(0, abs=1e-6)
+    began = (1 / (2 * first[1] + 1)) ** 0.5
+    assert float(deviations[1]) == pytest.approx(began * np.exp(0.1), rel=0.05)
 
 
-@pytest.mark.parametrize("mean", [-1.0, -0.9, 0.95])
-def test_near_its_ends_a_distribution_stays_on_one_side(mean: float) -> None:
-    found = TauDistribution(1, 8, 8, tau_size=1, widths=True)
-    with torch.no_grad():
-        found.shared.copy_(found.standing_at(torch.tensor([mean]), torch.tensor([0.5])))
-    assert float(found.shared_moments()[0]) == pytest.approx(mean, abs=0.02)
-    assert float(found.shared_moments()[1]) < 0.5
-    drawn = found.sample(pictures(2000), generator()) * np.sign(mean)
-    assert float((drawn < 0).float().mean()) < 0.01
+@pytest.mark.parametrize("shapes", [(1.0, 1.0), (2.0, 5.0), (12.0, 4.0)])
+def test_draws_are_differentiable_as_their_mean_and_variance_are(shapes: tuple[float, float]) -> None:
+    found, images = of([shapes]), pictures(40_000).double()
+    drawn = found.rsample(images, generator())
+    mean, deviation = found.moments(images[:1])[:, 0, 0]
+    for told, known in ((drawn.mean(), mean), (drawn.square().mean(), mean.square() + deviation.square())):
+        gradients = [torch.autograd.grad(value, found.shared, retain_graph=True)[0] for value in (told, known)]
+        assert_allclose(gradients[0], gradients[1], atol=0.02)
+        assert float(gradients[1].abs().max()) > 0.1
+    assert torch.equal(drawn.detach(), found.sample(images, generator()))
 
 
 def test_what_is_kept_is_drawn_as_at_the_beginning() -> None:
     found = TauDistribution(1, 8, 8, tau_size=1, widths=True, concentration=2.0, kept=0.25)
     with torch.no_grad():
-        found.shared.copy_(found.standing_at(torch.tensor([0.8]), torch.tensor([0.1])))
+        found.shared.copy_(torch.tensor([[1.2], [-0.8]]))
     images = pictures(4000)
-    mixed, learned = found.sample(images, generator()).numpy(), found.sample_learned(images, generator()).numpy()
+    mixed, learned = found.sample(images, generator()).numpy(), found.rsample(images, generator()).detach().numpy()
     a, b = (float(value) for value in found.parameters_of(images[:1]).detach()[:, 0, 0])
 
     def share(tau: Any) -> Any:  # noqa: ANN401  (of scipy's kinds)

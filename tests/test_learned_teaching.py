@@ -37,7 +37,7 @@ def digits() -> tuple[Array, Array]:
 
 def goal(points: int = 60, target: int = 40) -> Goal:
     images, labels = digits()
-    return Goal(images[:points], images[points : points + target], labels[points : points + target])
+    return Goal(images[:points], labels[:points], images[points : points + target], labels[points : points + target])
 
 
 def batch(points: int = 16) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,8 @@ def told(worth: Callable[[Tensor], Tensor], E: TauDistribution, *, points: int, 
 def leaning(seed: int = 1) -> TauDistribution:
     E = TauDistribution(1, 8, 8, tau_size=2, widths=True)
     with torch.no_grad():
-        E.shared.copy_(torch.randn(2, 2, generator=torch.Generator().manual_seed(seed)))
+        a, b = torch.randn(2, 2, generator=torch.Generator().manual_seed(seed))  # about the parameters' logarithms
+        E.shared.copy_(torch.stack([(a - b) / 2, -(a + b) / 4]))
     return E
 
 
@@ -127,7 +128,7 @@ def test_the_choice_rule_follows_the_gradient_of_the_expected_effect(draws: int,
     # comparing with the mean of the draws, the draw itself among them, leaves (draws - 1) / draws of the gradient and of the variance
     rest = (draws - 1) / draws
     assert_allclose(teacher.gradient, rest * expected / (deviation * rest**0.5) + divergence * pull, atol=0.015)
-    assert float(expected.abs().min()) / deviation > 0.05
+    assert float(expected.abs().amax(dim=0).min()) / deviation > 0.05  # a width alone hardly moves the mean of tau
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -226,10 +227,10 @@ def test_each_rule_has_its_descent() -> None:
 def made_for(rule: str, tau_size: int) -> nn.Module:
     if rule == "gradient":
         return AugmentationNetwork(1, 8, 8, tau_size=tau_size)
-    return TauDistribution(1, 8, 8, tau_size=tau_size, widths=rule == "population")
+    return TauDistribution(1, 8, 8, tau_size=tau_size)
 
 
-@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "matching", "gradient"])
 def test_f_and_g_are_left_exactly_as_they_were(rule: Any) -> None:  # noqa: ANN401  (a literal)
     G, F = FieldTransformation(1, 8, 8, tau_size=3), network()
     F[4].eval()
@@ -269,7 +270,7 @@ def test_until_it_is_warm_e_draws_and_is_not_taught(rule: Any) -> None:  # noqa:
     assert not all(torch.equal(value, before[name]) for name, value in E.state_dict().items())
 
 
-@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "matching", "gradient"])
 def test_the_direction_is_renewed_as_often_as_asked_and_the_log_tells_of_it(rule: Any) -> None:  # noqa: ANN401  (a literal)
     found = teacher(shifts(), made_for(rule, 2), goal(), TeachingConfig(rule=rule, warmup=0.07, every=10), 35)
     directions, (images, labels), F = [], batch(), network()
@@ -286,7 +287,7 @@ def test_the_direction_is_renewed_as_often_as_asked_and_the_log_tells_of_it(rule
         assert (found.log[:, 4] >= 0).all()
 
 
-@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "matching", "gradient"])
 def test_the_moments_generator_decides_everything(rule: Any) -> None:  # noqa: ANN401  (a literal)
     def after(seed: int) -> tuple[Tensor, Array]:
         E, F = made_for(rule, 2), network()
@@ -300,7 +301,7 @@ def test_the_moments_generator_decides_everything(rule: Any) -> None:  # noqa: A
     assert np.abs(weights - other).max() > 0
 
 
-@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "matching", "gradient"])
 def test_in_bfloat16_only_f_is_less_precise(rule: Any) -> None:  # noqa: ANN401  (a literal)
     directions = []
     for precision in ("float32", "bfloat16"):
@@ -313,7 +314,7 @@ def test_in_bfloat16_only_f_is_less_precise(rule: Any) -> None:  # noqa: ANN401 
 
 
 def test_a_batch_of_one_image_is_no_trouble() -> None:
-    for rule in ("choice", "population", "gradient"):
+    for rule in ("choice", "matching", "gradient"):
         found = teacher(shifts(), made_for(rule, 2), goal(), TeachingConfig(rule=rule, warmup=0, significance=0), 100)  # type: ignore[arg-type]
         assert found(*batch(1), moment(network())).shape == (1, 1, 8, 8)
         assert np.isfinite(found.log).all()
@@ -323,7 +324,7 @@ def test_another_network_is_looked_at_anew() -> None:
     found, (images, labels) = settled(TeachingConfig(warmup=0), TauDistribution(1, 8, 8, tau_size=2)), batch()
     found(images, labels, moment(network(), 1))
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.Linear(20, 10))
-    found(images, labels, moment(other, 100))
+    found(images, labels, moment(other, 100, steps=200))
     assert found.module.direction.shape == (10, 21)
 
 
@@ -337,7 +338,7 @@ def state(*modules: nn.Module) -> Array:
     return np.concatenate([value.detach().double().numpy().ravel() for module in modules for value in module.state_dict().values()])
 
 
-@pytest.mark.parametrize("rule", ["choice", "population", "gradient"])
+@pytest.mark.parametrize("rule", ["choice", "matching", "gradient"])
 def test_a_training_killed_after_every_epoch_teaches_the_same_bits(
     rule: Any,  # noqa: ANN401  (a literal)
     tmp_path: Path,
@@ -419,8 +420,8 @@ def test_draws_are_compared_by_the_objective_times_the_number_of_images(*, bound
         ),
         (lambda: teacher(shifts(), made_for("choice", 3), goal(), TeachingConfig(), 9), "network: it gives 3 components of tau"),
         (lambda: teacher(shifts(), nn.Linear(2, 2), goal(), TeachingConfig.paper(), 9), "network: it gives None components of tau"),
-        (lambda: Goal(*digits()[:1], digits()[0][:5], digits()[1][:4]), "target: 5 images with 4 labels, for 1797 to train on"),
-        (lambda: goal(target=0), "target: 0 images with 0 labels, for 60 to train on; expected at least one of each"),
+        (lambda: Goal(*digits(), digits()[0][:5], digits()[1][:4]), "target: 5 images with 4 labels; expected as many of each"),
+        (lambda: goal(target=0), "target: 0 images with 0 labels; expected as many of each, and at least one"),
     ],
     ids=range(6),
 )
@@ -432,7 +433,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rule": "both"}, "rule: 'both'; expected choice or population or gradient"),
+        ({"rule": "both"}, "rule: 'both'; expected matching or choice or gradient"),
         ({"keep": "worst"}, "keep: 'worst'; expected best or drawn"),
         ({"draws": 1}, "draws: 1; expected a finite number, at least 2"),
         ({"every": 0}, "every: 0"),
@@ -443,7 +444,6 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
         ({"learning_rate": float("inf")}, "learning_rate: inf"),
         ({"warmup": 1}, "warmup: 1; expected a share of the steps, from 0 to below 1"),
         ({"until": 0.05}, "until: 0.05; expected a share of the steps, above warmup \\(0.05\\) and at most 1"),
-        ({"elite": 0}, "elite: 0; expected a share of the draws, above 0 and at most 1"),
         ({"clip": 0}, "clip: 0; expected a positive norm, such as 1, or None"),
     ],
 )

@@ -130,7 +130,9 @@ def test_every_row_runs_on_folds_and_on_a_target(name: str, points: dict[str, Po
         assert 0 <= cell["accuracy"] <= 1
         assert cell["loss"] > 0
         assert cell["steps"] == FITTING.config(len(points[task.name].everything), 12, 0).epochs * math.ceil((90, 120)[task is LIT] / 32)
-        assert cell["search_steps"] == (0 if row.teaching is None else 9 if task is LIT else 3 * 8)  # of 3 and of 2 steps an epoch
+        folds, epochs, steps = (1, 3, 3) if task is LIT else (3, 4, 2)  # steps of an epoch
+        taught = 0 if row.teaching is None else math.ceil(row.teaching.until * epochs)
+        assert cell["search_steps"] == folds * taught * steps
         assert math.isnan(cell["target_accuracy"]) == (task is PLAIN)
         assert (cell["train_labels"], cell["target_labels"]) == (90, 30 if task is LIT else 0)
         assert (cost["search_seconds"] > 0) == (row.teaching is not None)
@@ -165,7 +167,7 @@ def test_the_wide_bounds_are_those_of_the_rows_that_say_so() -> None:
 def test_the_best_and_the_worst_of_four_are_the_ends_of_the_same_effects(points: dict[str, Points]) -> None:
     network = build("tiny", channels=1, height=8, width=8, classes=10, seed=0).module
     everything = points[PLAIN.name].everything
-    goal = Goal(everything.images, everything.images, everything.labels)
+    goal = Goal(everything.images, everything.labels, everything.images, everything.labels)
     images, labels = torch.from_numpy(everything.to_float()[:20]), torch.from_numpy(everything.labels[:20])
     told = []
     for kind in (BestOf, WorstOf):

@@ -10,7 +10,7 @@ from typing import Literal
 Method = Literal["influence", "loss", "validation", "margin", "support", "uniform"]  # of `augury.score`
 Preference = Literal["proportional", "inverse", "uniform", "softmax", "inverse_softmax"]  # of `augury.rank`,
 Order = Literal["sampled", "ranked", "stratified", "determinantal"]  # likewise
-Rule = Literal["choice", "population", "gradient"]  # of `augury.TeachingConfig`
+Rule = Literal["matching", "choice", "gradient"]  # of `augury.TeachingConfig`
 EngineName = Literal["local", "ray", "dask"]  # of `augury.Engine`
 TableMethod = Literal["influence", "loss", "validation", "uniform"]  # of `augury.shards.score_table`,
 TableOrder = Literal["sampled", "ranked"]  # and of `select_table`

@@ -17,7 +17,6 @@ from augury.transforms.border import Real
 
 STEEPEST = 5.0  # the Beta distributions' parameters stay between e^-5 and e^5
 NEAREST = 0.99  # and so near their logarithms may come to these bounds at once
-LEAST = 0.5  # that either parameter is of a distribution that is asked for by its moments
 LOWEST, HIGHEST = 0.01, 100.0  # of what they may be at the beginning
 MARGIN = 1e-4  # taus keep so far from -1 and 1, where densities may be infinite
 
@@ -38,8 +37,9 @@ class TauDistribution(nn.Module):
         Both parameters at the beginning, for all components or one by one: 1 is uniform, and variance 1 / (2 concentration + 1). A
         transformation may so have wide bounds that are hardly touched unless something is learned; see `BoundedTransformation.within`.
     widths
-        Whether it is also learned how widely each change varies; otherwise only how far to which side, the two parameters moving by
-        opposite factors. Where draws are compared by influence, milder ones look better, and widths would only shrink.
+        Whether it is also learned how widely each change varies, the two parameters moving by the same factor; otherwise only how far to
+        which side, by opposite factors. Where draws are compared by influence one by one, milder ones look better, and widths would only
+        shrink.
     kept
         The share of the draws that are still made as at the beginning, whatever has been learned. Moments and divergence are those of what
         has been learned.
@@ -94,22 +94,30 @@ class TauDistribution(nn.Module):
         return self._shapes(moved)
 
     def _shapes(self, moved: Float[Tensor, "*sides points tau"]) -> Float[Tensor, "2 points tau"]:
-        raw = _steeper(self.first) + (moved if self.widths else torch.cat([moved, -moved]))
+        side, wider = moved[0], moved[1] if self.widths else torch.zeros_like(moved[0])
+        raw = _steeper(self.first) + torch.stack([side, -side]) - 2 * wider  # about in units of the deviation's logarithm
         return (STEEPEST * torch.tanh(raw / STEEPEST)).exp()
 
     def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
         """One tau an image, drawn by a CPU generator; no derivative runs through it."""
-        learned = self.sample_learned(images, generator)
+        learned = self.rsample(images, generator).detach()
         if not self.kept:
             return learned
-        first = _drawn(self.first.expand(2, len(images), -1), generator).to(images)
+        first = self.sample_first(images, generator)
         return torch.where(torch.rand(len(images), 1, generator=generator).to(images) < self.kept, first, learned)
 
-    def sample_learned(
+    def sample_first(
         self, images: Float[Tensor, "points channels height width"], generator: torch.Generator
     ) -> Float[Tensor, "points tau"]:
-        """The same without those draws that are `kept` as at the beginning."""
-        return _drawn(self.parameters_of(images).detach(), generator).to(images)
+        """The same as it was at the beginning."""
+        return _drawn(self.first.expand(2, len(images), -1), generator).to(images)
+
+    def rsample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
+        """What has been learned alone, without those draws that are `kept`; differentiable in E's weights.
+
+        Each draw moves as its quantile does (Figurnov, Mohamed and Mnih 2018).
+        """
+        return _drawn(self.parameters_of(images), generator).to(images)
 
     def log_density(
         self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
@@ -123,11 +131,15 @@ class TauDistribution(nn.Module):
 
     def divergence(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, " points"]:
         """Kullback and Leibler's divergence from the first distribution, in nats: how much has been learned, or forgotten to vary."""
+        return self.divergences(images).sum(dim=1)
+
+    def divergences(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "points tau"]:
+        """The same for each component, of which it is the sum."""
         a, b = self.parameters_of(images)
         total = torch.digamma(a + b)
         mean = (a - self.first) * (torch.digamma(a) - total) + (b - self.first) * (torch.digamma(b) - total)
-        divergence: Tensor = mean + _log_beta(self.first, self.first) - _log_beta(a, b)
-        return divergence.sum(dim=1)
+        divergences: Tensor = mean + _log_beta(self.first, self.first) - _log_beta(a, b)
+        return divergences
 
     def moments(self, images: Float[Tensor, "points channels height width"]) -> Float[Tensor, "2 points tau"]:
         """Mean and standard deviation of each component; 0 and 0.577 where it is uniform."""
@@ -136,17 +148,6 @@ class TauDistribution(nn.Module):
     def shared_moments(self) -> Float[Tensor, "2 tau"]:
         """The same without images, where all share the distribution."""
         return _moments(*self._shapes(self.shared.detach()[:, None]))[:, 0]
-
-    def standing_at(self, mean: Float[Tensor, " tau"], deviation: Float[Tensor, " tau"]) -> Float[Tensor, "2 tau"]:
-        """The weights `shared` with which these are the mean and, near -1 and 1 at most, the deviation; `widths` has to be learned.
-
-        A distribution as wide as asked for would there put the rest of its weight on the other end; it becomes as narrow as is needed for
-        it to rise towards the near end alone.
-        """
-        share = ((1 + mean) / 2).clamp(MARGIN, 1 - MARGIN)
-        widest = LEAST / share.minimum(1 - share)
-        total = (share * (1 - share) / (deviation / 2).square() - 1).maximum(widest)
-        return _steeper(torch.stack([share * total, (1 - share) * total])) - _steeper(self.first)
 
 
 def _steeper(shapes: Tensor) -> Tensor:

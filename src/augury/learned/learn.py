@@ -113,11 +113,10 @@ def learn(
         G, what E chooses taus for. None: `BoundedTransformation.wide`, which needs no training.
     network
         E, taught in place. None: a `TauDistribution` shared by all images, which begins within a `BoundedTransformation`'s usual bounds
-        however wide its own are (for the rule `population` with widths, and with what is `kept`); or for the rule `gradient` an
+        however wide its own are (for the rule `matching` with widths, and with what is `kept`); or for the rule `gradient` an
         `AugmentationNetwork`.
     config
-        How E is taught. None: `TeachingConfig.population()`, or, where `network` is no distribution with widths that all images share,
-        `TeachingConfig()`.
+        How E is taught. None: `TeachingConfig.matching()`, or `TeachingConfig(rule="gradient")` where `network` is no distribution.
     training
         How F is fitted. None: 1,500 steps of 64 images, or an epoch if that is more; Adam at 0.002 with one cycle.
     before
@@ -162,7 +161,7 @@ def learn(
         for number, part in enumerate(parts):
             fitted = replace(_training(len(part.train), seed) if training is None else training, seed=seed + number)
             steps = fitted.epochs * math.ceil(len(part.train) / fitted.batch)
-            goal = Goal(part.train.images, part.target.images, part.target.labels)
+            goal = Goal(part.train.images, part.train.labels, part.target.images, part.target.labels)
             taught = teacher(G, E, goal, config, steps)
             what = f"learning {number + 1}/{len(parts)}"
             _fit(model, part, fitted, Taught(crop, taught, share), _checkpoint(folder, number), place, what)
@@ -183,7 +182,8 @@ def _fit(
 ) -> None:
     """Fit a copy of F; what matters is what the teacher learns meanwhile."""
     F = copy.deepcopy(_module(model))
-    train(F, part.train.images, part.train.labels, config=training, augment=augment, checkpoint=checkpoint, device=device, what=what)
+    taught, images, labels = math.ceil(augment.teacher.config.until * training.epochs), part.train.images, part.train.labels
+    train(F, images, labels, config=training, augment=augment, checkpoint=checkpoint, device=device, stop=taught, what=what)
 
 
 @contextlib.contextmanager
@@ -217,7 +217,7 @@ def _training(points: int, seed: int) -> TrainingConfig:
 
 def _config(network: nn.Module | None) -> TeachingConfig:
     """How E is taught by default."""
-    return TeachingConfig.population() if network is None or teaches("population", network) else TeachingConfig()
+    return TeachingConfig.of("matching" if network is None or teaches("matching", network) else "gradient")
 
 
 def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> TauDistribution | AugmentationNetwork:
@@ -226,7 +226,7 @@ def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> Tau
     if config.rule == "gradient":
         return AugmentationNetwork(*shape, tau_size=G.tau_size, seed=seed)
     first = G.usual() if isinstance(G, BoundedTransformation) else 1.0
-    moved: dict[str, Any] = {"widths": True, "kept": config.kept} if config.rule == "population" else {}
+    moved: dict[str, Any] = {"widths": True, "kept": config.kept} if config.rule == "matching" else {}
     return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, seed=seed, **moved)
 
 

@@ -10,17 +10,17 @@ from torch import nn
 from augury.choices import Rule
 from augury.errors import InputError
 from augury.learned.distribution import TauDistribution
-from augury.learned.population import PopulationTeacher
+from augury.learned.matching import MatchingTeacher
 from augury.learned.teaching import ChoiceTeacher, Goal, GradientTeacher, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import Transformation
 
 TEACHERS: Mapping[Rule, type[Teacher]] = MappingProxyType(
-    {"population": PopulationTeacher, "choice": ChoiceTeacher, "gradient": GradientTeacher}
+    {"matching": MatchingTeacher, "choice": ChoiceTeacher, "gradient": GradientTeacher}
 )
 KINDS: Mapping[Rule, str] = MappingProxyType(
     {
-        "population": "a TauDistribution with widths=True that does not depend on the image",
+        "matching": "a TauDistribution",
         "choice": "a TauDistribution",
         "gradient": "an AugmentationNetwork, or another module from images to tau",
     }
@@ -36,14 +36,10 @@ def teacher(transformation: Transformation, network: nn.Module, goal: Goal, conf
         If E is not of the kind that the rule teaches.
     """
     if not teaches(config.rule, network):
-        drawn = isinstance(network, TauDistribution) and config.rule == "population"
-        got = type(network).__name__ + (f"({network.settings})" if drawn else "")
-        raise InputError(f"network: the rule {config.rule} teaches {KINDS[config.rule]}; got a {got}")
+        raise InputError(f"network: the rule {config.rule} teaches {KINDS[config.rule]}; got a {type(network).__name__}")
     return TEACHERS[config.rule](transformation, network, goal, config, steps)
 
 
 def teaches(rule: Rule, network: nn.Module) -> bool:
     """Whether E is of the kind that the rule teaches."""
-    if not isinstance(network, TauDistribution):
-        return rule == "gradient"
-    return rule == "choice" or (rule == "population" and network.widths and not network.conditional)
+    return isinstance(network, TauDistribution) == (rule != "gradient")

@@ -37,25 +37,26 @@ class Goal:
 
     Parameters
     ----------
-    images
-        The training images.
-    target, labels
+    images, labels
+        The training images'.
+    target, target_labels
         The target's.
     """
 
-    def __init__(self, images: Images, target: Targets, labels: Int64[np.ndarray, " targets"]) -> None:
-        if len(images) == 0 or len(target) == 0 or len(target) != len(labels):
-            raise InputError(
-                f"target: {len(target)} images with {len(labels)} labels, for {len(images)} to train on; expected at least one of each"
-            )
-        self.images, self.target, self.labels = images, target, labels
+    def __init__(
+        self, images: Images, labels: Int64[np.ndarray, " points"], target: Targets, target_labels: Int64[np.ndarray, " targets"]
+    ) -> None:
+        for name, some, their in (("train", images, labels), ("target", target, target_labels)):
+            if len(some) == 0 or len(some) != len(their):
+                raise InputError(f"{name}: {len(some)} images with {len(their)} labels; expected as many of each, and at least one")
+        self.images, self.labels, self.target, self.target_labels = images, labels, target, target_labels
 
     def __repr__(self) -> str:
-        return f"Goal({digest(self.images, self.target, self.labels)})"
+        return f"Goal({digest(self.images, self.labels, self.target, self.target_labels)})"
 
     def aim(self, network: nn.Module, device: torch.device) -> Target:
         """The target on the network's device."""
-        return Target(to_batch(self.target, network, device), torch.from_numpy(self.labels).to(device))
+        return Target(to_batch(self.target, network, device), torch.from_numpy(self.target_labels).to(device))
 
     def some(self, points: int, network: nn.Module, like: Tensor, generator: torch.Generator) -> Tensor:
         """So many training images, drawn without regard to whether one comes twice."""
@@ -64,7 +65,7 @@ class Goal:
 
 
 class State(nn.Module):
-    """What a teacher has to remember: E, the direction s once it is solved for, or the target's gradient and its metric, and the log."""
+    """What a teacher has to remember: E, the direction s once it is solved for, or the target's gradients and their metric, and the log."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class Teacher(ABC):
 
     def _taught_at(self, moment: Moment) -> bool:
         """Whether E is taught now, or only draws."""
-        return moment.step >= self.config.warmup * moment.steps
+        return self.config.warmup * moment.steps <= moment.step < self.config.until * moment.steps
 
     def _solve(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> float:
         """Renew s; gives the solve's relative residual."""

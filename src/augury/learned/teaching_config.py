@@ -17,34 +17,35 @@ Kept = Literal["best", "drawn"]
 class TeachingConfig:
     """How E is taught by the influence on a target, while F is fitted.
 
-    `population()` is the best that was found, and what `learn` takes; the defaults are those of `choice`; `paper()` is the paper's.
+    `matching()` is the best that was found, and what `learn` takes; the defaults are those of `choice`; `paper()` is the paper's.
 
     Parameters
     ----------
     rule
         `choice`: E is a distribution; a few draws an image are compared by their influence, and those that are better than the others
         become likelier (the score-function gradient of the expected advantage). Draws are only compared, so that nothing is gained by
-        leaving the range in which the linear prediction holds. `population`: E is a distribution that all images share; taus by which whole
-        batches are changed are compared by where they lead all layers of F (`augury.learned.population`). `gradient`: E maps an image to
-        one tau, and follows the derivative of influence(z~) - influence(z) through F and G, as in *Learning to Augment Influential Data*.
+        leaving the range in which the linear prediction holds. `matching`: E is a distribution; it follows the derivative of how well
+        gradients of what it makes agree with those of the target, class by class, in all of F's weights (`augury.learned.matching`).
+        `gradient`: E maps an image to one tau, and follows the derivative of influence(z~) - influence(z) through F and G, as in *Learning
+        to Augment Influential Data*.
     draws
-        Of `choice`: how many taus are compared for each image, at least 2; of `population`: for a batch, at each of its moments.
+        Of `choice`: how many taus are compared for each image, at least 2; of `matching`: how many changed images, over all classes, are
+        compared with the target in a step.
     keep
         Of `choice`: on which draw F is trained: the `best`, or one as `drawn`.
     divergence
-        Of `choice`: the weight, in units of an advantage's standard deviation, of the divergence from the distribution that E begins with.
+        The weight of what keeps E near the distribution that it begins with: of `choice`, the divergence in nats, in units of an
+        advantage's standard deviation; of `matching`, the sum over tau's components of log(1 + divergence), in units of a cosine.
     significance
         Of `choice`: how many standard errors of a component's mean gradient are put down to noise; see `AgreedDescent`. Most of tau's
         components make no difference that can be seen, and would drift.
     every
-        Steps of F between two solves for s; each costs two passes over `curvature_points` and target, about. Of `population`: between two
-        populations; each costs a pass there and back over the target and `draws` batches.
-    elite
-        Of `population`: the share of the draws towards which E moves.
+        Steps of F between two solves for s; each costs two passes over `curvature_points` and target, about. Of `matching`: between two
+        steps of E; each costs a pass there and back over the target, and about four over `draws` images.
     curvature_points
         Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
     kept
-        Of `population`: the share of the draws that E, once taught, still makes as at the beginning.
+        Of `matching`: the share of the draws that E, once taught, still makes as at the beginning.
     damping
         Share of the Hessian's trace by class that is added to its diagonal.
     bounded
@@ -53,11 +54,11 @@ class TeachingConfig:
         Of `choice`: whether influence is divided by the length of the image's own gradient, so that draws are compared by the direction in
         which they lead F.
     learning_rate
-        E's: Adam's for `gradient`, the longest step for `choice`, for `population` how much of the way it moves.
+        E's: Adam's for `gradient` and `matching` (which lowers it to zero on the way), the longest step for `choice`.
     warmup
         The share of F's steps before the first solve, during which E draws and is not taught.
     until
-        Of `population`: the share of F's steps after which E is not taught any more.
+        The share of F's steps after which E is not taught any more, and F no further fitted.
     preserve
         Of `gradient`: the weight of F's cross-entropy on the augmented images, in nats against influence x training points.
     clip
@@ -70,8 +71,7 @@ class TeachingConfig:
     divergence: Real = 0.003
     significance: Real = 3.0
     every: int = 100
-    elite: Real = 0.25
-    kept: Real = 0.25
+    kept: Real = 0.5
     curvature_points: int = 1000
     damping: Real = 0.1
     bounded: bool = True
@@ -101,18 +101,16 @@ class TeachingConfig:
             raise InputError(f"warmup: {self.warmup}; expected a share of the steps, from 0 to below 1")
         if not self.warmup < self.until <= 1:
             raise InputError(f"until: {self.until}; expected a share of the steps, above warmup ({self.warmup}) and at most 1")
-        if not 0 < self.elite <= 1:
-            raise InputError(f"elite: {self.elite}; expected a share of the draws, above 0 and at most 1, such as 0.25")
 
     @classmethod
     def of(cls, rule: Rule) -> TeachingConfig:
         """The defaults of a rule."""
-        return cls.population() if rule == "population" else cls(rule=rule)
+        return cls.matching() if rule == "matching" else cls(rule=rule)
 
     @classmethod
-    def population(cls) -> TeachingConfig:
-        """48 taus every 10 steps, in the first half of F's training: later, F has hardly any loss left on its own images to learn from."""
-        return cls(rule="population", draws=48, every=10, learning_rate=0.15, warmup=0.07, until=0.47)
+    def matching(cls) -> TeachingConfig:
+        """200 changed images every 2 steps, in the first part of F's training: later F has hardly any loss left on its own images."""
+        return cls(rule="matching", draws=200, every=2, divergence=0.003, learning_rate=0.1, warmup=0.04, until=0.3)
 
     @classmethod
     def paper(cls) -> TeachingConfig:

@@ -61,6 +61,7 @@ def train(
     augment: Augment | None = None,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "auto",
+    stop: int | None = None,
     what: str = "training",
 ) -> TrainingReport:
     """Fit `network` to labelled images, in place, by minimising the weighted mean of the cross-entropy.
@@ -92,6 +93,8 @@ def train(
         losses and a digest of configuration, data and initial network. If it exists, training goes on from it.
     device
         Where to compute: `auto`, `cpu`, `cuda`.
+    stop
+        After how many of the epochs to stop, the learning rate's schedule being on its way; None: after all.
     what
         What the progress bar says.
 
@@ -103,16 +106,16 @@ def train(
     """
     relative = _relative_weights(weights, images, labels)
     cause = "" if checkpoint is None else digest(config, content_key(Model(network, ""), images, labels, relative), *_cause(augment))
-    place = resolve_device(device)
+    place, last = resolve_device(device), config.epochs if stop is None else min(stop, config.epochs)
     crew = Crew.here()
     with _placed(network, place, config), exact(place), crew.as_one(network):
         fit = _Fit(network, _optimizer(network, config), images, labels, relative, augment, config, place, crew)
         losses = [] if checkpoint is None else resume(Path(checkpoint), cause, fit.players)
         crew.wait()  # until all have read it, the first process writes no other
         resumed = len(losses)
-        ticks = cast("Generator[int]", track(range(resumed * fit.per_epoch, config.epochs * fit.per_epoch), what))
+        ticks = cast("Generator[int]", track(range(resumed * fit.per_epoch, last * fit.per_epoch), what))
         with contextlib.closing(ticks) as steps:  # so that the bar ends where an error ends the training
-            for epoch in range(resumed, config.epochs):
+            for epoch in range(resumed, last):
                 losses.append(_epoch(fit, epoch, steps))
                 if checkpoint is not None and crew.rank == 0:
                     save(Path(checkpoint), cause, fit.players, losses)

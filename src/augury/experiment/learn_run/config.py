@@ -91,10 +91,10 @@ class LearnConfig(Settings):
     )
     transformation_steps: int = field(default=1500, metadata=_told("Learning", "Steps of that training.", at_least(1)))
     rule: Rule = field(
-        default="population",
+        default="matching",
         metadata=_told(
             "Learning",
-            "How: by comparing changes of whole batches, a few draws an image, or along the influence's derivative.",
+            "How: by matching the target's gradients, comparing a few draws an image, or along the influence's derivative.",
             one_of(Rule),
         ),
     )

@@ -129,7 +129,8 @@ def _searched(task: Task, points: Points, row: Row) -> int:
     if row.teaching is None:
         return 0
     parts = 1 if points.labels.target is not None else task.fitting.folds
-    return parts * _steps(_searching(task, points, 0), _fold(task, points))
+    config = _searching(task, points, 0)
+    return parts * math.ceil(row.teaching.until * config.epochs) * math.ceil(_fold(task, points) / config.batch)
 
 
 def _steps(config: TrainingConfig, points: int) -> int:

@@ -39,7 +39,7 @@ Kind = Literal["baseline", "learned", "control"]
 Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
-OF_POPULATION = ("elite", "kept", "until")  # settings of the teaching at which other rules do not look
+OF_MATCHING = ("kept",)  # settings of the teaching at which other rules do not look
 HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 
@@ -76,8 +76,8 @@ class Row:
         weights = digest(Path(trained).read_bytes()) if trained is not None and self.transformation == "trained" else None
         bounds = dict(WIDE) if self.transformation == "wide" else None
         taught = None if self.teaching is None else asdict(self.teaching)
-        if taught is not None and taught["rule"] != "population":
-            taught = {name: value for name, value in taught.items() if name not in OF_POPULATION}
+        if taught is not None and taught["rule"] != "matching":
+            taught = {name: value for name, value in taught.items() if name not in OF_MATCHING}
         return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during}
 
 
@@ -86,9 +86,9 @@ _ROWS = (
     *(Row(name, "baseline", baseline=name) for name in BASELINES),
     Row("random-tau-wide", "baseline", "wide", baseline="random-tau"),
     Row("random-tau-G", "baseline", "trained", baseline="random-tau"),
-    Row("learned", "learned", "wide", teaching=TeachingConfig.population()),
+    Row("learned", "learned", "wide", teaching=TeachingConfig.matching()),
     Row("learned-online", "learned", "wide", teaching=TeachingConfig(), during="taught"),
-    Row("learned-G", "learned", "trained", teaching=TeachingConfig.population()),
+    Row("learned-G", "learned", "trained", teaching=TeachingConfig.matching()),
     Row("learned-choice", "learned", "wide", teaching=TeachingConfig()),
     Row("learned-gradient", "learned", "wide", teaching=GRADIENT),
     Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
@@ -228,4 +228,4 @@ def _goal(points: Points, seed: int) -> Goal:
     everything, target = points.everything, points.labels.target
     if target is None:
         target = everything.select(np.sort(np.random.default_rng(seed).permutation(len(everything))[:MOST]))
-    return Goal(everything.images, target.images, target.labels)
+    return Goal(everything.images, everything.labels, target.images, target.labels)

@@ -189,7 +189,7 @@ def reproduce_toy(*, out: str | Path = "experiments/learning-toy", seeds: int = 
 def _taught(F: nn.Module, points: Points, validation: Points, seed: int, rule: Rule) -> PointNetwork | PointDistribution:
     """E, taught by the classifier as it is, which is not fitted any further: the direction s is solved for once, as in the paper."""
     E = PointNetwork(seed) if rule == "gradient" else PointDistribution(seed)
-    goal = Goal(pictures(points.places).numpy(), pictures(validation.places).numpy(), validation.labels)
+    goal = Goal(pictures(points.places).numpy(), points.labels, pictures(validation.places).numpy(), validation.labels)
     taught = teacher(Transition(), E, goal, TEACHING[rule], STEPS)
     images, labels = pictures(points.places), torch.from_numpy(points.labels)
     for step in range(STEPS):

@@ -62,8 +62,8 @@ class LearnFolder:
     @property
     def axes(self) -> HistoryAxes:
         """What the history's columns are called."""
-        if self.config.get("rule") == "population":
-            return HistoryAxes("minus the agreement with the target", "its best part", FROM_RANDOM)
+        if self.config.get("rule") == "matching":
+            return HistoryAxes("minus the agreement with the target", "as at the beginning", FROM_RANDOM)
         divergence = FROM_RANDOM if self.config.get("rule") == "choice" else "loss of augmented images (nats)"
         return HistoryAxes("predicted effect (nats × points)", "trained on", divergence)
 

@@ -1,0 +1,167 @@
+"""E taught to make of the training images what leads the whole network where the target leads it.
+
+Let g_k be the gradient of F's mean loss, in all weights, on training images of group k as E changes them, and t_k that on the target's
+images of the same group. The groups are the classes, or, of more than `GROUPS`, so many groups of classes. Their agreement is
+
+    agreement(E) = mean_k <g_k, t_k> / (|g_k| |t_k|),    <a, b> = sum_j a_j b_j / (sqrt(v_j) + e),
+
+v being a running mean of the g_k^2: the mean cosine between the steps that Adam would take for either. Each cosine is influence on the
+target through all layers, the Hessian being replaced by the diagonal of that metric, per unit of length; where influence through the last
+layer takes F's features as given, this one sees what would change them. Were the target's images the training images, changed as E changes
+them, then all would agree, up to how images happen to be drawn; so E finds how deployment differs, and class by class it is seen
+far more clearly than in one gradient of all. (Gradients are matched class by class in dataset condensation too: Zhao, Mopuri and Bilen
+2021.)
+
+E follows the derivative of agreement - divergence x sum_i log(1 + KL_i), through F, G and its own draws, KL_i being the divergence of
+component i of tau from its beginning. So what brings nothing stays as it was, and a few components may go far: the logarithm asks less of
+a component the farther it has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from augury.errors import InputError
+from augury.learned.classifier import Classifier
+from augury.learned.distribution import TauDistribution
+from augury.learned.objective import Target
+from augury.learned.teaching import BETAS, Goal, Teacher
+from augury.learned.teaching_config import TeachingConfig
+from augury.learned.transformation import Transformation, WarpingTransformation
+from augury.model.reading import to_batch
+from augury.training import Moment
+
+GROUPS = 10  # of classes, at most
+NEWER = 0.1  # of the metric's running mean
+FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
+
+
+class MatchingTeacher(Teacher):
+    """E as a `TauDistribution`, taught by the agreement of gradients; F is fitted to what E made at its beginning.
+
+    Components of tau that are too many to be told apart stay as they are (`WarpingTransformation.tried`).
+
+    Raises
+    ------
+    InputError
+        If no class of the target is among the training images'.
+    """
+
+    def __init__(self, transformation: Transformation, network: nn.Module, goal: Goal, config: TeachingConfig, steps: int) -> None:
+        super().__init__(transformation, network, goal, config, steps)
+        both = np.intersect1d(goal.labels, goal.target_labels)
+        if len(both) == 0:
+            raise InputError("target: none of its labels is among the training images'; expected images of the same classes")
+        self._groups = [both[first::GROUPS] for first in range(min(GROUPS, len(both)))]
+        self._places = {int(label): np.flatnonzero(goal.labels == label) for label in both}
+        self._renewed = False
+
+    def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), self.config.learning_rate, BETAS)
+
+    def _taught_at(self, moment: Moment) -> bool:
+        taught = super()._taught_at(moment)
+        for group in self.optimizer.param_groups if taught else ():
+            left = (self.config.until - moment.step / moment.steps) / (self.config.until - self.config.warmup)
+            group["lr"] = self.config.learning_rate * left  # down to nothing, so that E comes to rest
+        return taught
+
+    @torch.no_grad()
+    def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return self.transformation(images, self._distribution.sample_first(images, generator))
+
+    def _solve(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> float:
+        """The target's gradients, anew; nothing is left over."""
+        del generator
+        aim = self.goal.aim(classifier.network, like.device)
+        self.module.direction = torch.stack([_gradient(classifier, _part(aim, labels)) for labels in self._groups])
+        self._renewed = True
+        return 0.0
+
+    def _teach(self, classifier: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Iterator[float]]:
+        del labels
+        told: list[float] = []
+        if self._renewed:
+            told, self._renewed = self._step(classifier, images, generator), False
+        return self._made(images, generator), iter(told)
+
+    def _step(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> list[float]:
+        """One step of E; F and G get no gradients."""
+        E = self._distribution
+        drawn = [self._drawn(labels, classifier.network, like, generator) for labels in self._groups]
+        with torch.no_grad():
+            first = [Target(self._changed(E.sample_first(some.images, generator), some.images), some.labels) for some in drawn]
+            before = self._agreements(torch.stack([_gradient(classifier, some) for some in first]))
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other kernels of attention have no second derivatives
+            made = [Target(self._changed(E.rsample(some.images, generator), some.images), some.labels) for some in drawn]
+            gradients = torch.stack([_gradient(classifier, some, differentiable=True) for some in made])
+            self._know(gradients.detach().square().mean(dim=0))
+            agreements = self._agreements(gradients)
+            divergences = E.divergences(torch.cat([some.images for some in drawn]))
+            loss = self.config.divergence * divergences.log1p().sum(dim=1).mean() - agreements.mean()
+        for weight, gradient in zip(self._weights, torch.autograd.grad(loss, self._weights), strict=True):
+            weight.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        told = (-agreements.mean(), agreements.std(correction=0), -before.mean(), divergences.sum(dim=1).mean())
+        return [float(value.detach()) for value in told]
+
+    def _drawn(self, labels: Any, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:  # noqa: ANN401  (an array)
+        """Training images of a group, of its classes as often as the target has them."""
+        among = self.goal.target_labels[np.isin(self.goal.target_labels, labels)]
+        count = max(1, self.config.draws // len(self._groups))
+        chosen = among[torch.randint(len(among), (count,), generator=generator).numpy()]
+        rows = [self._places[int(label)] for label in chosen]
+        at = torch.rand(count, generator=generator).tolist()
+        places = np.array([row[int(u * len(row))] for row, u in zip(rows, at, strict=True)])
+        return Target(to_batch(self.goal.images[places], network, like.device), torch.from_numpy(chosen).to(like.device))
+
+    def _changed(self, tau: Tensor, images: Tensor) -> Tensor:
+        return self.transformation(images, tau * self._tried.to(tau))
+
+    def _know(self, squares: Float[Tensor, " weights"]) -> None:
+        """Bring the metric up to date."""
+        known = self.module.metric
+        self.module.metric = squares if known.numel() != squares.numel() else known.lerp(squares, NEWER)
+
+    def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
+        """With the target's gradients, group by group."""
+        known = self.module.metric
+        root = (known if known.numel() else gradients.detach().square().mean(dim=0)).sqrt()
+        scale = (root + FLOOR * root.max()).clamp(min=torch.finfo(root.dtype).tiny).rsqrt()
+        return functional.cosine_similarity(gradients * scale, self.module.direction * scale)
+
+    @property
+    def _tried(self) -> Tensor:
+        """Which components are looked for."""
+        G, size = self.transformation, self._distribution.tau_size
+        return torch.tensor(G.tried) if isinstance(G, WarpingTransformation) else torch.ones(size, dtype=torch.bool)
+
+    @property
+    def _distribution(self) -> TauDistribution:
+        network = self.module.network
+        assert isinstance(network, TauDistribution)
+        return network
+
+
+def _part(target: Target, labels: Any) -> Target:  # noqa: ANN401  (an array)
+    """The target's images with these labels."""
+    chosen = torch.isin(target.labels, torch.from_numpy(labels).to(target.labels))
+    return Target(target.images[chosen], target.labels[chosen])
+
+
+def _gradient(classifier: Classifier, target: Target, *, differentiable: bool = False) -> Float[Tensor, " weights"]:
+    """Of the mean cross-entropy in all of F's weights that are fitted, one after the other; F is left as it is."""
+    weights = [weight for weight in classifier.network.parameters() if weight.requires_grad]
+    with torch.enable_grad():
+        loss = functional.cross_entropy(classifier(target.images)[1], target.labels)
+        parts = torch.autograd.grad(loss, weights, create_graph=differentiable, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.flatten().to(torch.promote_types(part.dtype, torch.float32)) for part in parts])
