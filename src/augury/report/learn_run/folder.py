@@ -16,15 +16,25 @@ from augury.report.folder import CURE, describe, read_arrays
 LEARNED = "learned"
 STRIP = ("strip_flow", "strip_warped", "strip_change", "strip_images")
 FROM_RANDOM = "divergence from random (nats)"
+FAR, LOSS = "and how far E is from random.", "and F’s loss on them."
+EFFECT = (
+    "While F was fitted: the predicted change of the target’s loss by one image as E draws it, times the number of training points "
+    "(negative helps), dashed for those that F was then trained on;"
+)
+AGREEMENT = (
+    "While F was fitted: how well the gradients of what E makes of the training images agree with the target’s, class by class "
+    f"(−1: entirely), dashed for what it made at its beginning; {FAR}"
+)
 GRID = ("grid_before", "grid_after", "grid_flow", "grid_labels")
 
 
 class HistoryAxes(NamedTuple):
-    """What the history tells of all draws, of some of them, and of E: it depends on the rule."""
+    """What the history tells of all draws, of others beside them, and of E, and all of it in words: it depends on the rule."""
 
     effect: str
     kept: str
     divergence: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,9 @@ class LearnFolder:
     def axes(self) -> HistoryAxes:
         """What the history's columns are called."""
         if self.config.get("rule") == "matching":
-            return HistoryAxes("minus the agreement with the target", "as at the beginning", FROM_RANDOM)
-        divergence = FROM_RANDOM if self.config.get("rule") == "choice" else "loss of augmented images (nats)"
-        return HistoryAxes("predicted effect (nats × points)", "trained on", divergence)
+            return HistoryAxes("minus the agreement with the target", "as at the beginning", FROM_RANDOM, AGREEMENT)
+        divergence, end = (FROM_RANDOM, FAR) if self.config.get("rule") == "choice" else ("loss of augmented images (nats)", LOSS)
+        return HistoryAxes("predicted effect (nats × points)", "trained on", divergence, f"{EFFECT} {end}")
 
     @classmethod
     def load(cls, folder: Path) -> LearnFolder:

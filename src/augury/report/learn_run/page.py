@@ -53,6 +53,7 @@ def _charts(run: LearnFolder) -> dict[str, Any]:
         "accuracy_chart": accuracy_chart(run),
         "check_chart": check_chart(run),
         "components_chart": components_chart(run),
+        "history_words": run.axes.words,
         "effect_chart": history_chart(run, "effect", run.axes.effect),
         "divergence_chart": history_chart(run, "divergence", run.axes.divergence),
     }

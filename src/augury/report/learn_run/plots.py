@@ -15,6 +15,7 @@ from augury.report.subsampling.figures.canvas import BLACK, BLUE, GREEN, GREY, O
 
 UNIFORM = 1 / math.sqrt(3)  # the standard deviation of what is uniform on [-1, 1]
 LISTED = 28  # components with a line of their own
+NONE = 1e-3  # components that differ by no more are uniform
 FOLDS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 
 
@@ -97,10 +98,11 @@ def components_height(run: LearnFolder) -> float:
 
 
 def listed(components: pd.DataFrame) -> pd.DataFrame:
-    """The components that differ most from uniform ones, in their own order."""
+    """The components that differ most from uniform ones, in their own order; if all are uniform, the first."""
     departure = components["mean"].abs() + (components["deviation"] - UNIFORM).abs()
-    kept = departure.sort_values(ascending=False, kind="stable").index[:LISTED]
-    return components.loc[sorted(kept)]
+    largest = departure.sort_values(ascending=False, kind="stable")[:LISTED]
+    differing = largest[largest > NONE]
+    return components.loc[sorted((differing if len(differing) else largest).index)]
 
 
 def _spreads(axes: Axes, part: pd.DataFrame) -> None:
