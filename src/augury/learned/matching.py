@@ -105,7 +105,7 @@ class MatchingTeacher(Teacher):
             gradients = torch.stack([_gradient(classifier, some, differentiable=True) for some in made])
             self._know(gradients.detach().square().mean(dim=0))
             agreements = self._agreements(gradients)
-            divergences = E.divergences(torch.cat([some.images for some in drawn]))
+            divergences = E.divergences(torch.cat([some.images for some in drawn]))[:, self._tried]
             loss = self.config.divergence * divergences.log1p().sum(dim=1).mean() - agreements.mean()
         for weight, gradient in zip(self._weights, torch.autograd.grad(loss, self._weights), strict=True):
             weight.grad = gradient
