@@ -18,9 +18,10 @@ from augury.errors import InputError
 from augury.experiment.folder import KIND
 from augury.experiment.learn_run.config import LearnConfig
 from augury.experiment.learn_run.pictures import save_pictures
-from augury.experiment.learning import Fitting, Labels, draw_labels
+from augury.experiment.learning import Labels, draw_labels
 from augury.experiment.learning.measure import read
-from augury.experiment.learning.tasks import MNIST, Points
+from augury.experiment.learning.tasks import Points
+from augury.experiment.recipes import SMALL, lasting
 from augury.experiment.splits import fingerprint, read_splits
 from augury.files import read_table, write_table
 from augury.learned import (
@@ -107,7 +108,7 @@ class LearnStages:
 
     def training(self, points: int, seed: int) -> TrainingConfig:
         """How a network is fitted to so many points."""
-        return Fitting(self.config.model, MNIST, self.config.steps, self.config.steps).config(points, self.config.steps, seed)
+        return lasting(SMALL, points, self.config.steps, seed)
 
     @cached_property
     def transformation(self) -> FieldTransformation | None:

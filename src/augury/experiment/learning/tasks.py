@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +12,7 @@ from augury.data import Examples
 from augury.errors import InputError
 from augury.experiment.learning.labels import SCARCITIES, Labels, Scarcity
 from augury.experiment.learning.shifts import SHIFTS, Shift, shifted
+from augury.experiment.recipes import RESIDUAL, SMALL, lasting
 from augury.training import TrainingConfig
 from augury.transforms.border import Real
 
@@ -50,7 +50,7 @@ class Fitting:
 
     def config(self, points: int, steps: int, seed: int) -> TrainingConfig:
         """For so many points, in as many whole epochs as come nearest to the steps, and at least one."""
-        return replace(self.training, epochs=max(1, round(steps / math.ceil(points / self.training.batch))), seed=seed)
+        return lasting(self.training, points, steps, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,23 +118,11 @@ class Task:
         return Points(deployed, shifted(test, self.shift, TEST_DRAWS))
 
 
-MNIST = TrainingConfig(batch=64, learning_rate=2e-3, schedule="onecycle")
-CIFAR10 = TrainingConfig(
-    batch=128,
-    optimizer="sgd",
-    learning_rate=0.1,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="onecycle",
-    precision="bfloat16",
-    channels_last=True,
-)
 FITTINGS = {
-    "mnist-1": Fitting("strided", MNIST, steps=1500, search=1500),
-    "mnist-10": Fitting("strided", MNIST, steps=6000, search=1500),
-    "cifar10-10": Fitting("resnet20", CIFAR10, steps=1900, search=700),  # 60 epochs
-    "cifar10-100": Fitting("resnet20", CIFAR10, steps=2000, search=700),  # 5 epochs
+    "mnist-1": Fitting("strided", SMALL, steps=1500, search=1500),
+    "mnist-10": Fitting("strided", SMALL, steps=6000, search=1500),
+    "cifar10-10": Fitting("resnet20", RESIDUAL, steps=1900, search=700),  # 60 epochs
+    "cifar10-100": Fitting("resnet20", RESIDUAL, steps=2000, search=700),  # 5 epochs
 }
 SHIFTED = ("mnist-1", "cifar10-10")  # of which the shifts are measured unless others are asked for
 TASKS = (*FITTINGS, *(f"{scarcity}:{shift}" for scarcity in SHIFTED for shift in SHIFTS[SCARCITIES[scarcity].data]))

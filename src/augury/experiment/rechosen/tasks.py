@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from augury.errors import InputError
 from augury.experiment.config import RunConfig
+from augury.experiment.recipes import RESIDUAL, SMALL, lasting
 from augury.training import TrainingConfig
 
 SHARES = (0.01, 0.05, 0.1, 0.25)  # of all copies: the budgets
@@ -45,21 +45,9 @@ class Task:
 
     def settings(self, images: int, seed: int) -> TrainingConfig:
         """For so many images, in as many whole epochs as come nearest to the steps, and at least one."""
-        return replace(self.training, epochs=max(1, round(self.steps / math.ceil(images / self.training.batch))), seed=seed)
+        return lasting(self.training, images, self.steps, seed)
 
 
-LENET = TrainingConfig(batch=64, learning_rate=2e-3, schedule="onecycle")
-RESNET = TrainingConfig(
-    batch=128,
-    optimizer="sgd",
-    learning_rate=0.1,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="onecycle",
-    precision="bfloat16",
-    channels_last=True,
-)
 READY = "cifar10-ready"
 NAMES = ("mnist-translate", "mnist-rotate", "cifar10", READY)
 
@@ -74,11 +62,11 @@ def read_task(name: str, data_dir: str | None = None) -> Task:
         raise InputError(f"task: {name!r} is unknown; expected some of {', '.join(NAMES)}")
     if name.startswith("mnist"):
         transform = {"mnist-translate": "translate:2", "mnist-rotate": "rotate:30:15"}[name]
-        return Task(name, _config("mnist", 1000, transform, data_dir), "lenet", LENET, steps=600, test_points=2000)
+        return Task(name, _config("mnist", 1000, transform, data_dir), "lenet", SMALL, steps=600, test_points=2000)
     points: dict[str, Any] = {"config": _config("cifar10", 2000, "flip,translate:3", data_dir), "network": "resnet20", "test_points": 2000}
     if name == READY:
-        return Task(name, training=replace(RESNET, learning_rate=0.02), steps=200, weights="resnet20-noaug", **points)
-    return Task(name, training=RESNET, steps=800, **points)
+        return Task(name, training=replace(RESIDUAL, learning_rate=0.02), steps=200, weights="resnet20-noaug", **points)
+    return Task(name, training=RESIDUAL, steps=800, **points)
 
 
 def _config(data: str, first: int, transform: str, data_dir: str | None) -> RunConfig:
