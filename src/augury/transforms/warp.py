@@ -22,6 +22,7 @@ from augury.transforms.opencv import opencv_for
 PLANES = 128  # image planes worked on at a time: whole vector registers and whole cache lines
 CACHED = 2**21  # bytes of copies made at a time, so that they are still in the cache when they are transposed
 BOUNDED = 2**25  # bytes that a block of large images may take
+LINES = 64  # elements, at least a cache line of bytes; see `_apart`
 # The sums of bytes that torch has for quantised tables; the same to the bit as the sums of floats, and a quarter of the memory.
 BYTES_SUMMED: Callable[..., Tensor] | None = getattr(torch.ops.quantized, "embedding_bag_byte_rowwise_offsets", None)
 
@@ -91,13 +92,23 @@ def _warp_block(images: Tensor, out: Tensor, taps: Taps, grey: float) -> None:
     planes, pixels = points * channels, height * width
     table = _table(images.reshape(planes, pixels), grey, taps.weights.dtype)
     target = out.view(points, -1, channels, pixels)
-    rows = max(1, CACHED // (planes * taps.weights.element_size()))
+    rows = _apart(max(1, CACHED // (planes * taps.weights.element_size())))
     together, room = max(1, rows // pixels), out.new_empty((planes, rows))
     for start, first in product(range(0, pixels, rows), range(0, out.shape[1], together)):  # copies of a part read the same rows
         part, group = slice(start, start + rows), slice(first, first + together)
         sources, weights = taps.sources[group, part], taps.weights[group, part]
         made = _turned(_as_pixels(_summed(table, sources, weights), out.dtype).view(*sources.shape[:2], planes), room)
         _put(made.view(len(made), points, channels, -1).transpose(0, 1), target[:, group, :, part])
+
+
+def _apart(rows: int) -> int:
+    """As many rows or fewer, an odd number of times `LINES`.
+
+    So transposed rows begin at the beginning of a cache line, and no two in the same place of the cache, as they would at a power of two;
+    either may cost as much as all the rest.
+    """
+    lines = rows // LINES
+    return rows if lines == 0 else LINES * (lines - 1 + lines % 2)
 
 
 def _table(images: Shaped[Tensor, "planes pixels"], grey: float, dtype: torch.dtype) -> Shaped[Tensor, "sources columns"]:
