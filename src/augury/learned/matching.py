@@ -20,11 +20,10 @@ a component the farther it has gone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -42,6 +41,8 @@ from augury.training import Moment
 GROUPS = 10  # of classes, at most
 NEWER = 0.1  # of the metric's running mean
 FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
+
+Labels = Int64[np.ndarray, " labels"]
 
 
 class MatchingTeacher(Teacher):
@@ -63,6 +64,8 @@ class MatchingTeacher(Teacher):
         self._groups = [both[first::GROUPS] for first in range(min(GROUPS, len(both)))]
         self._places = {int(label): np.flatnonzero(goal.labels == label) for label in both}
         self._renewed = False
+        tried = transformation.tried if isinstance(transformation, WarpingTransformation) else [True] * transformation.tau_size
+        self._tried = torch.tensor(tried)
 
     def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), self.config.learning_rate, BETAS)
@@ -114,7 +117,7 @@ class MatchingTeacher(Teacher):
         told = (-agreements.mean(), agreements.std(correction=0), -before.mean(), divergences.sum(dim=1).mean())
         return [float(value.detach()) for value in told]
 
-    def _drawn(self, labels: Any, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:  # noqa: ANN401  (an array)
+    def _drawn(self, labels: Labels, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:
         """Training images of a group, of its classes as often as the target has them."""
         among = self.goal.target_labels[np.isin(self.goal.target_labels, labels)]
         count = max(1, self.config.draws // len(self._groups))
@@ -140,19 +143,13 @@ class MatchingTeacher(Teacher):
         return functional.cosine_similarity(gradients * scale, self.module.direction * scale)
 
     @property
-    def _tried(self) -> Tensor:
-        """Which components are looked for."""
-        G, size = self.transformation, self._distribution.tau_size
-        return torch.tensor(G.tried) if isinstance(G, WarpingTransformation) else torch.ones(size, dtype=torch.bool)
-
-    @property
     def _distribution(self) -> TauDistribution:
         network = self.module.network
         assert isinstance(network, TauDistribution)
         return network
 
 
-def _part(target: Target, labels: Any) -> Target:  # noqa: ANN401  (an array)
+def _part(target: Target, labels: Labels) -> Target:
     """The target's images with these labels."""
     chosen = torch.isin(target.labels, torch.from_numpy(labels).to(target.labels))
     return Target(target.images[chosen], target.labels[chosen])

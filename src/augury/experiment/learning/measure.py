@@ -8,7 +8,7 @@ import math
 import resource
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,8 +129,9 @@ def _searched(task: Task, points: Points, row: Row) -> int:
     if row.teaching is None:
         return 0
     parts = 1 if points.labels.target is not None else task.fitting.folds
-    config = _searching(task, points, 0)
-    return parts * math.ceil(row.teaching.until * config.epochs) * math.ceil(_fold(task, points) / config.batch)
+    whole = _searching(task, points, 0)
+    taught = replace(whole, epochs=math.ceil(row.teaching.until * whole.epochs))
+    return parts * _steps(taught, _fold(task, points))
 
 
 def _steps(config: TrainingConfig, points: int) -> int:
