@@ -258,6 +258,22 @@ def test_a_training_that_was_finished_is_read_from_its_checkpoint(tmp_path: Path
     assert_array_equal(state(first), state(second))
 
 
+def test_a_training_that_stops_is_the_beginning_of_the_whole_one_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    whole, part, config = mixed(), mixed(), TrainingConfig(4, 32, schedule="cosine")
+    expected = train(whole, *digits(), config=config)
+    stopped = train(part, *digits(), config=config, checkpoint=tmp_path / "c", stop=2)
+    assert stopped.losses == expected.losses[:2]
+    rest = mixed()
+    assert train(rest, *digits(), config=config, checkpoint=tmp_path / "c", stop=9) == TrainingReport(expected.losses, expected.accuracy, 2)
+    assert_array_equal(state(rest), state(whole))
+    assert not np.array_equal(state(part), state(whole))
+
+
+def test_a_training_that_stops_before_it_begins_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^stop: 0 epochs; expected at least 1, or None for all of them$"):
+        train(mixed(), *digits(), config=TrainingConfig(1, 32), stop=0)
+
+
 @pytest.mark.parametrize("changed", ["configuration", "pixels", "labels", "weights", "network"])
 def test_a_checkpoint_of_another_training_is_refused_and_kept(changed: str, tmp_path: Path) -> None:
     images, labels = digits()

@@ -94,19 +94,19 @@ def train(
     device
         Where to compute: `auto`, `cpu`, `cuda`.
     stop
-        After how many of the epochs to stop, the learning rate's schedule being on its way; None: after all.
+        After how many of the epochs to stop, the learning rate's schedule being on its way, at least 1; None: after all.
     what
         What the progress bar says.
 
     Raises
     ------
     InputError
-        If images, labels and weights do not fit each other or the network, the checkpoint is of another training, or the loss is no
-        longer finite (the message names the learning rate).
+        If images, labels and weights do not fit each other or the network, the checkpoint is of another training, `stop` makes no sense,
+        or the loss is no longer finite (the message names the learning rate).
     """
     relative = _relative_weights(weights, images, labels)
     cause = "" if checkpoint is None else digest(config, content_key(Model(network, ""), images, labels, relative), *_cause(augment))
-    place, last = resolve_device(device), config.epochs if stop is None else min(stop, config.epochs)
+    place, last = resolve_device(device), _last(config, stop)
     crew = Crew.here()
     with _placed(network, place, config), exact(place), crew.as_one(network):
         fit = _Fit(network, _optimizer(network, config), images, labels, relative, augment, config, place, crew)
@@ -122,6 +122,13 @@ def train(
         fit.optimizer.zero_grad()
         scores = features(Model(network, ""), images, device=place, what=f"{what}: accuracy")
     return TrainingReport(tuple(losses), float(np.mean(scores.argmax(axis=1) == labels)), resumed)
+
+
+def _last(config: TrainingConfig, stop: int | None) -> int:
+    """How many epochs are fitted."""
+    if stop is not None and stop < 1:
+        raise InputError(f"stop: {stop} epochs; expected at least 1, or None for all of them")
+    return config.epochs if stop is None else min(stop, config.epochs)
 
 
 @dataclass(frozen=True)
