@@ -136,6 +136,18 @@ def test_all_copies_can_be_chosen_and_weigh_as_much_as_originals(task: Shifted) 
     assert found.weight == 1
 
 
+def test_the_predicted_curve_tells_how_many_to_take(task: Shifted) -> None:
+    found = choose_from_blocks(task.head, task.train, Blocks(task), task.target, budget=COPIES, weight=1)
+    curve = found.predicted()
+    np.testing.assert_array_equal(curve[["budget", "loss", "accuracy"]], np.column_stack([found.budgets, found.loss, found.accuracy]))
+    assert (curve["weight"] == 1).all()
+    best = found.recommended()
+    assert 0 < best < COPIES
+    assert found.loss[found.budgets == best] == found.loss.min() == found.predicted([best])["loss"][0]
+    gain = found.loss[0] - found.loss.min()
+    assert found.recommended(price=2 * gain / LEAST) == 0
+
+
 @pytest.mark.parametrize("weight", [1, 5])
 def test_the_training_set_has_originals_and_weighted_copies(task: Shifted, weight: int) -> None:
     found = choose_from_blocks(task.head, task.train, Blocks(task), task.target, budget=round(FIRST * COPIES) + LEAST, weight=weight)

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from augury.augmentation import CopiedFeatures, TrainingSet
+from augury.copies.predicted import PredictedCurve
 from augury.errors import InputError
 from augury.files import read_noun, write_table
 from augury.notebook import show
@@ -32,7 +33,7 @@ def shared_weight(copies: int, chosen: int, most: float) -> float:
 
 
 @dataclass(frozen=True)
-class CopyOrdering:
+class CopyOrdering(PredictedCurve):
     """All candidates in the order in which to take them; a budget, counted in copies, is a prefix.
 
     Parameters
@@ -100,24 +101,6 @@ class CopyOrdering:
         found = np.zeros(shape, dtype=np.bool_)
         found[self.point[: self.budget], self.copy[: self.budget]] = True
         return found
-
-    def predicted(self, budgets: npt.ArrayLike | None = None) -> pd.DataFrame:
-        """The predicted curve: budget, loss, accuracy, weight; at other `budgets` linearly between those where it was evaluated."""
-        if not len(self.budgets):
-            raise InputError("budgets: this ordering predicts no curve; choose_copies does")
-        at = self.budgets if budgets is None else np.asarray(budgets)
-        values = {name: np.interp(at, self.budgets, getattr(self, name)) for name in ("loss", "accuracy")}
-        return pd.DataFrame({"budget": at, **values, "weight": [self.weight_at(int(b)) for b in at]})
-
-    def recommended(self, price: float | int = 0.0) -> int:  # noqa: PYI041  (checked at run time, where 1 is no float)
-        """The number of copies beyond which one more is predicted to lower the target's mean loss by less than `price` nats: perhaps 0.
-
-        It minimises predicted loss + price x copies over all budgets; with price 0 it is the predicted optimum, after which copies harm.
-        """
-        if not 0 <= price < np.inf:
-            raise InputError(f"price: got {price}; expected nats a copy, 0 or more, such as 1e-5")
-        curve = self.predicted()
-        return int(curve["budget"][int(np.argmin(curve["loss"] + price * curve["budget"]))])
 
     def to_frame(self) -> pd.DataFrame:
         """One row a copy, in rank order: rank (from 1), candidate, point, copy, influence, selected."""

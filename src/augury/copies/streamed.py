@@ -27,6 +27,7 @@ from augury.copies.growing import GrowingFit
 from augury.copies.ordering import shared_weight
 from augury.copies.passes import influences
 from augury.copies.pool import CopyPool
+from augury.copies.predicted import PredictedCurve
 from augury.copies.rounds import GROWTH, STEPS, check, round_size, round_steps, take
 from augury.copies.target import Reading, Target
 from augury.copies.weighing import heaviest
@@ -41,7 +42,7 @@ Block = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenCopies:
+class ChosenCopies(PredictedCurve):
     """Copies within a budget, the first to take first, with their features.
 
     Parameters
@@ -76,6 +77,11 @@ class ChosenCopies:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def weight_at(self, budget: int) -> float:
+        """The same for each, however many are taken."""
+        del budget
+        return self.weight
 
     def training_set(self, train: Points) -> TrainingSet:
         """What a head is fitted to: the training points, and the chosen copies with their weight."""
