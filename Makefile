@@ -38,7 +38,7 @@ docs: $(INSTALLED)  ## the documentation, in site/, its generated pages anew; a 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(INSTALLED) $(BENCH)/.installed  ## every stored measurement again; AUGURY_DATA and AUGURY_MODELS for the paper's
-	for name in choosing head_fit scoring large_head learned_step; do $(ONE) $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in choosing head_fit scoring large_head learned_step mirroring; do $(ONE) $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(ONE) $(BIN)/python benchmarks/out_of_core.py build/out-of-core
 	test -z "$$AUGURY_DATA" || $(ONE) $(BIN)/python benchmarks/subsampling_loop.py
 	test -z "$$AUGURY_DATA" || test -z "$$AUGURY_MODELS" || $(ONE) $(BIN)/python benchmarks/subsampling_sweep.py build/sweep
