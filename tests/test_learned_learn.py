@@ -32,7 +32,7 @@ from augury.training import TrainingConfig, loop
 from conftest import Array
 
 NOTHING: dict[str, Any] = dict.fromkeys(
-    ("rotation", "scale", "shear", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0
+    ("rotation", "scale", "shear", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light", "tint"), 0
 )
 QUICK = TrainingConfig(2, 32, learning_rate=5e-3)
 OFTEN = TeachingConfig(every=3, curvature_points=50, significance=0)

@@ -165,6 +165,31 @@ def test_e_is_taught_from_warmup_until_its_end_and_comes_to_rest() -> None:
     assert_allclose(rates, 0.1 * np.array([1, 0.75, 0.5, 0.25]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.75])
+def test_e_is_taught_by_the_mean_of_the_networks_last_weights_and_statistics(averaging: float) -> None:
+    found, (images, labels) = taught(averaging=averaging), batch()
+    F = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+    seen: list[list[Tensor]] = []
+    for step in range(8):
+        with torch.no_grad():
+            F(images + step)  # which changes the statistics of the images
+            F[2].weight.add_(torch.randn(10, 64, generator=torch.Generator().manual_seed(step)))
+        now = [value.clone() for value in F.state_dict().values()]
+        seen.append([value for value in now if value.is_floating_point()])
+        found(images, labels, moment(F, step))
+        assert all(torch.equal(value, before) for value, before in zip(F.state_dict().values(), now, strict=True))
+    weights = np.ones(1)
+    for step in range(1, 8):
+        newest = max(1 - averaging, 1 / (step + 1))
+        weights = np.append((1 - newest) * weights, newest)
+    assert found._classifier is not None
+    read = [value for value in found._classifier.network.state_dict().values() if value.is_floating_point()]
+    assert not found._classifier.network.training
+    for place, value in enumerate(read):
+        expected = sum(weight * values[place].double() for weight, values in zip(weights, seen, strict=True))
+        assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_many_classes_are_matched_in_groups_and_drawn_as_often_as_the_target_has_them() -> None:
     images = np.random.default_rng(0).random((230, 1, 8, 8), dtype=np.float32)
     labels = np.arange(230) % 23

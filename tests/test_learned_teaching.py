@@ -26,7 +26,7 @@ from augury.training import Learner, Moment, TrainingConfig, loop, train
 from conftest import Array
 
 NOTHING: dict[str, Any] = dict.fromkeys(
-    ("rotation", "scale", "shear", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0
+    ("rotation", "scale", "shear", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light", "tint"), 0
 )
 
 
@@ -444,6 +444,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
         ({"learning_rate": float("inf")}, "learning_rate: inf"),
         ({"warmup": 1}, "warmup: 1; expected a share of the steps, from 0 to below 1"),
         ({"until": 0.05}, "until: 0.05; expected a share of the steps, above warmup \\(0.05\\) and at most 1"),
+        ({"averaging": 1}, "averaging: 1; expected how much of the mean is kept at a step, from 0 to below 1, such as 0.98"),
         ({"clip": 0}, "clip: 0; expected a positive norm, such as 1, or None"),
     ],
 )

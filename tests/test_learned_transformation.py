@@ -32,7 +32,7 @@ from augury.learned.bounded import spline
 from augury.transforms import Rotate
 
 NOTHING: dict[str, Any] = dict.fromkeys(
-    ("rotation", "scale", "shear", "shift", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0
+    ("rotation", "scale", "shear", "shift", "flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light", "tint"), 0
 )
 
 Make = Callable[[int, int, int], WarpingTransformation]
@@ -315,6 +315,16 @@ def test_a_third_of_a_full_turn_of_hue_exchanges_the_colours() -> None:
     assert_allclose(at(transformation, grey, 0.4), grey, atol=1e-12)
 
 
+def test_tint_multiplies_each_colour_after_everything_else() -> None:
+    images = 0.4 + 0.2 * pictures(2, 3, 8, 8, dtype=torch.float64)
+    transformation = only(3, 8, 8, tint=0.8)
+    assert transformation.names == ("tint_red", "tint_green", "tint_blue")
+    gains = torch.tensor([0.6, 1.0, 0.2], dtype=torch.float64)[:, None, None]
+    assert_allclose(at(transformation, images, -0.5, 0, -1), images * gains, atol=1e-12)
+    assert_allclose(at(only(3, 8, 8, brightness=0.1, tint=0.8), images, -1, -0.5, 0, -1), (images - 0.1) * gains, atol=1e-12)
+    assert only(1, 8, 8, brightness=0.1, tint=0.8).names == ("brightness",)
+
+
 def test_colours_change_in_the_order_that_is_documented() -> None:
     images = 0.4 + 0.2 * pictures(1, 3, 8, 8, dtype=torch.float64)
     transformation = only(3, 8, 8, brightness=0.05, contrast=0.3, saturation=0.5, hue=40)
@@ -325,9 +335,18 @@ def test_colours_change_in_the_order_that_is_documented() -> None:
     assert_allclose(at(transformation, images, -0.9, 0.8, -0.6, 0.7), made, atol=1e-12)
 
 
+def test_photographs_go_on_beyond_their_borders_and_digits_do_not() -> None:
+    for shape, expected in (((3, 9, 9), "reflect"), ((1, 9, 9), "edge")):
+        images = pictures(2, *shape, dtype=torch.float64)
+        given = BoundedTransformation.only(*shape, shift=0.4, border=expected)
+        assert_allclose(at(BoundedTransformation.only(*shape, shift=0.4), images, 1, -1), at(given, images, 1, -1), rtol=0, atol=0)
+        other = BoundedTransformation.only(*shape, shift=0.4, border="zeros")
+        assert not torch.allclose(at(other, images, 1, -1), at(given, images, 1, -1))
+
+
 def test_changes_with_a_bound_of_zero_take_no_part_of_tau() -> None:
     assert BoundedTransformation(1, 8, 8).tau_size == 5 + 2 * 25 + 2 + 4
-    assert BoundedTransformation(3, 8, 8, shear=0, control=4).tau_size == 4 + 2 * 16 + 4 + 4
+    assert BoundedTransformation(3, 8, 8, shear=0, control=4).tau_size == 4 + 2 * 16 + 4 + 4 + 3
 
 
 MODULES: dict[str, Callable[[], Any]] = {

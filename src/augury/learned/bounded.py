@@ -15,12 +15,13 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from augury.errors import InputError
-from augury.learned.surroundings import focused, lit, thickened
+from augury.learned.surroundings import focused, lit, thickened, tinted
 from augury.learned.transformation import Fields, WarpingTransformation, places
 from augury.transforms.border import Real
 
 DEGREE = 3  # of the flow's splines
 FOCUS = 16  # so many deviations of the blur make the shorter side
+PRIMARIES = ("red", "green", "blue")
 GREY = (0.299, 0.587, 0.114)  # a colour's brightness (Rec. 601)
 WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augmentation room beyond the usual ones, which are the defaults
     {
@@ -36,10 +37,11 @@ WIDE: Mapping[str, Real] = MappingProxyType(  # bounds that leave a learned augm
         "blur": 1,
         "stroke": 1,
         "light": 0.8,
+        "tint": 0.9,
     }
 )
 LIMITS = {"rotation": 180, "scale": 9, "shear": 80, "shift": 1, "flow": 1, "hue": 180} | dict.fromkeys(
-    ("brightness", "contrast", "saturation", "blur", "stroke", "light"), 1
+    ("brightness", "contrast", "saturation", "blur", "stroke", "light", "tint"), 1
 )
 
 
@@ -82,7 +84,12 @@ class BoundedTransformation(WarpingTransformation):
         thins them.
     light
         The share by which one side is lighter than the middle, and the other darker; it has a component across and one down.
-    border, fill, clamp
+    tint
+        For RGB images: the share by which the light has more of a colour; it has a component each for red, green and blue.
+    border
+        As for every `WarpingTransformation`. None: `reflect` for RGB images, since photographs go on beyond their borders, and `edge` for
+        others.
+    fill, clamp
         As for every `WarpingTransformation`.
     """
 
@@ -105,15 +112,17 @@ class BoundedTransformation(WarpingTransformation):
         blur: Real = 0.5,
         stroke: Real = 0.5,
         light: Real = 0.3,
-        border: str = "edge",
+        tint: Real = 0.3,
+        border: str | None = None,
         fill: Real = 0.0,
         clamp: bool = True,
     ) -> None:
         bounds: dict[str, Real] = {"rotation": rotation, "scale": scale, "shear": shear, "shift": shift, "flow": flow}
         bounds |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-        bounds |= {"blur": blur, "stroke": stroke, "light": light}
+        bounds |= {"blur": blur, "stroke": stroke, "light": light, "tint": tint}
         _check(bounds, control)
         names = _names(bounds, control, channels)
+        border = border or ("reflect" if channels == len(PRIMARIES) else "edge")
         settings: dict[str, Any] = bounds | {"control": control}
         super().__init__(channels, height, width, len(names), border=border, fill=fill, clamp=clamp, settings=settings)
         self.bounds, self.control, self.names = bounds, control, names
@@ -142,7 +151,7 @@ class BoundedTransformation(WarpingTransformation):
 
     @classmethod
     def only(
-        cls, channels: int, height: int, width: int, *, border: str = "edge", clamp: bool = True, **bounds: Real
+        cls, channels: int, height: int, width: int, *, border: str | None = None, clamp: bool = True, **bounds: Real
     ) -> BoundedTransformation:
         """One with no changes but those whose bounds are given."""
         every: dict[str, Any] = dict.fromkeys(LIMITS, 0) | bounds
@@ -188,7 +197,9 @@ class BoundedTransformation(WarpingTransformation):
     def relit(
         self, images: Float[Tensor, "points channels height width"], tau: Float[Tensor, "points tau"]
     ) -> Float[Tensor, "points channels height width"]:
-        """All of it, haze too, in a light from one side."""
+        """All of it, haze too, in a light of a colour and from one side."""
+        if f"tint_{PRIMARIES[0]}" in self.names:
+            images = tinted(images, torch.stack([self._value(tau, f"tint_{colour}") for colour in PRIMARIES], dim=1) * self.bounds["tint"])
         if self.bounds["light"] == 0:
             return images
         return lit(images, *(self._value(tau, f"light_{axis}") * self.bounds["light"] for axis in "xy"))
@@ -231,7 +242,7 @@ class BoundedTransformation(WarpingTransformation):
         identity = torch.eye(self.channels, dtype=tau.dtype, device=tau.device)
         contrast = self._value(tau, "contrast") * self.bounds["contrast"]
         matrix = contrast[:, None, None] * identity
-        if self.channels == 3:
+        if self.channels == len(PRIMARIES):
             away = identity - identity.new_tensor(GREY).expand(3, 3)
             saturation = self._value(tau, "saturation") * self.bounds["saturation"]
             turn = _turn(self._value(tau, "hue") * math.radians(self.bounds["hue"]))
@@ -267,8 +278,9 @@ def _names(bounds: dict[str, Real], control: int, channels: int) -> tuple[str, .
     components = {name: [name] for name in bounds}
     components |= {name: [f"{name}_x", f"{name}_y"] for name in ("shift", "light")}
     components["flow"] = [f"flow_{axis}_{row}_{column}" for axis in "xy" for row in range(control) for column in range(control)]
-    if channels != 3:
-        components["saturation"] = components["hue"] = []
+    components["tint"] = [f"tint_{colour}" for colour in PRIMARIES]
+    if channels != len(PRIMARIES):
+        components |= {name: [] for name in ("saturation", "hue", "tint")}
     found = tuple(component for name, bound in bounds.items() if bound > 0 for component in components[name])
     if not found:
         raise InputError("bounds: all are zero, so that nothing would change; give at least one, such as rotation=20")

@@ -14,11 +14,13 @@ far more clearly than in one gradient of all. (Gradients are matched class by cl
 
 E follows the derivative of agreement - divergence x sum_i log(1 + KL_i), through F, G and its own draws, KL_i being the divergence of
 component i of tau from its beginning. So what brings nothing stays as it was, and a few components may go far: the logarithm asks less of
-a component the farther it has gone.
+a component the farther it has gone. F's weights are averaged over its last steps: at each step alone it leans towards some class or
+colour, and takes that for a difference between the images.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -64,8 +66,23 @@ class MatchingTeacher(Teacher):
         self._groups = [both[first::GROUPS] for first in range(min(GROUPS, len(both)))]
         self._places = {int(label): np.flatnonzero(goal.labels == label) for label in both}
         self._renewed = False
+        self._averaged: nn.Module | None = None
         tried = transformation.tried if isinstance(transformation, WarpingTransformation) else [True] * transformation.tau_size
         self._tried = torch.tensor(tried)
+
+    @torch.no_grad()
+    def _read(self, network: nn.Module, moment: Moment) -> nn.Module:
+        """F with the mean of its last weights, and of what it keeps of the images' statistics."""
+        if self._averaged is None:
+            self._averaged = copy.deepcopy(network)
+        now, known = _floats(network), self.module.average
+        newest = max(1 - self.config.averaging, 1 / (moment.step + 1))  # at first, of all weights so far
+        self.module.average = torch.cat([value.flatten() for value in now])
+        if known.numel():
+            self.module.average = known.lerp(self.module.average, newest)
+        for value, mean in zip(_floats(self._averaged), torch.split(self.module.average, [value.numel() for value in now]), strict=True):
+            value.copy_(mean.view_as(value))
+        return self._averaged.eval()
 
     def _descent(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), self.config.learning_rate, BETAS)
@@ -147,6 +164,11 @@ class MatchingTeacher(Teacher):
         network = self.module.network
         assert isinstance(network, TauDistribution)
         return network
+
+
+def _floats(network: nn.Module) -> list[Tensor]:
+    """Weights and buffers that can be averaged."""
+    return [value for value in network.state_dict().values() if value.is_floating_point()]
 
 
 def _part(target: Target, labels: Labels) -> Target:

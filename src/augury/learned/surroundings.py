@@ -41,6 +41,11 @@ def lit(images: Pixels, across: Amounts, down: Amounts) -> Pixels:
     return images * (1 + _each(across) * columns + _each(down) * rows[:, None])
 
 
+def tinted(images: Pixels, amounts: Float[Tensor, "points channels"]) -> Pixels:
+    """Each channel in a light that is stronger by a share of its own: times 1 + amount."""
+    return images * (1 + amounts[:, :, None, None])
+
+
 def _each(amount: Amounts) -> Tensor:
     return amount[:, None, None, None]
 

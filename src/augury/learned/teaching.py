@@ -65,20 +65,23 @@ class Goal:
 
 
 class State(nn.Module):
-    """What a teacher has to remember: E, the direction s once it is solved for, or the target's gradients and their metric, and the log."""
+    """What a teacher has to remember: E and the log; the direction s, or the target's gradients, their metric and F's mean weights."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         super().__init__()
         self.network = network
         self.direction: Tensor
         self.metric: Tensor
+        self.average: Tensor
         self.log: Tensor
         self.register_buffer("direction", torch.zeros(0, 0))
         self.register_buffer("metric", torch.zeros(0))
+        self.register_buffer("average", torch.zeros(0))
         self.register_buffer("log", torch.full((rows, len(COLUMNS)), torch.nan, dtype=torch.float64))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        self.direction, self.metric = (torch.empty_like(state_dict[prefix + name]) for name in ("direction", "metric"))  # of F's shape
+        for name in ("direction", "metric", "average"):  # of F's shape
+            setattr(self, name, torch.empty_like(state_dict[prefix + name]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
@@ -126,7 +129,8 @@ class Teacher(ABC):
         self, images: Float[Tensor, "points channels height width"], labels: Int64[Tensor, " points"], moment: Moment
     ) -> Float[Tensor, "points channels height width"]:
         """The images, changed as E has learned so far; one step of E."""
-        with moment.reading() as network:
+        with moment.reading() as fitted:
+            network = self._read(fitted, moment)
             if self._classifier is None or self._classifier.network is not network:
                 self._classifier = Classifier.of(network, images, moment.precision)  # at once, so that a wrong model does not train first
             if not self._taught_at(moment):
@@ -139,6 +143,11 @@ class Teacher(ABC):
         if math.isfinite(residual) and row < len(self.module.log):
             self.module.log[row] = self.module.log.new_tensor([moment.step, *told, residual])
         return made
+
+    def _read(self, network: nn.Module, moment: Moment) -> nn.Module:
+        """The network by which E is taught: F as it is now."""
+        del moment
+        return network
 
     def _taught_at(self, moment: Moment) -> bool:
         """Whether E is taught now, or only draws."""

@@ -44,6 +44,8 @@ class TeachingConfig:
         steps of E; each costs a pass there and back over the target, and about four over `draws` images.
     curvature_points
         Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
+    averaging
+        Of `matching`: how much of the mean of F's weights, by which E is taught, is kept at a step; 0: E is taught by F as it is.
     kept
         Of `matching`: the share of the draws that E, once taught, still makes as at the beginning.
     damping
@@ -71,6 +73,7 @@ class TeachingConfig:
     divergence: Real = 0.003
     significance: Real = 3.0
     every: int = 100
+    averaging: Real = 0.98
     kept: Real = 0.5
     curvature_points: int = 1000
     damping: Real = 0.1
@@ -97,6 +100,10 @@ class TeachingConfig:
             raise InputError(f"clip: {self.clip}; expected a positive norm, such as 1, or None")
 
     def _check_shares(self) -> None:
+        if not 0 <= self.averaging < 1:
+            raise InputError(
+                f"averaging: {self.averaging}; expected how much of the mean is kept at a step, from 0 to below 1, such as 0.98"
+            )
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup: {self.warmup}; expected a share of the steps, from 0 to below 1")
         if not self.warmup < self.until <= 1:

@@ -39,7 +39,7 @@ Kind = Literal["baseline", "learned", "control"]
 Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
-OF_MATCHING = ("kept",)  # settings of the teaching at which other rules do not look
+OF_MATCHING = ("averaging", "kept")  # settings of the teaching at which other rules do not look
 HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -85,8 +84,7 @@ class AdversarialTau:
 
 def random_affine(channels: int, height: int, width: int) -> RandomTau:
     """Random turns, sizes, shears and shifts within `BoundedTransformation`'s bounds; no flow and no colour."""
-    none: dict[str, Any] = dict.fromkeys(("flow", "brightness", "contrast", "saturation", "hue", "blur", "stroke", "light"), 0)
-    return RandomTau(BoundedTransformation(channels, height, width, **none))
+    return RandomTau(BoundedTransformation.only(channels, height, width, rotation=20, scale=0.2, shear=15, shift=0.1))
 
 
 def _losses(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
