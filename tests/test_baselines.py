@@ -31,6 +31,7 @@ from augury.learned.baselines import (
     Unchanged,
     named_baseline,
     random_affine,
+    usual_before,
     usual_crop,
 )
 from augury.networks import seeded
@@ -203,6 +204,11 @@ def test_all_crops_and_mirror_images_are_equally_likely() -> None:
 def test_the_usual_crop_is_2_pixels_for_mnist_and_4_with_flip_for_cifar() -> None:
     assert usual_crop(1, 28, 28) == RandomCrop(2)
     assert usual_crop(3, 32, 32) == RandomCrop(4, flip=True)
+
+
+def test_what_was_learned_comes_after_trivialaugment_for_photographs_alone() -> None:
+    assert usual_before(3) == "trivialaugment"
+    assert usual_before(1) == usual_before(4) == "crop"
 
 
 def test_rows_differ_in_what_comes_after_the_usual_crop() -> None:

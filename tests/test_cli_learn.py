@@ -190,11 +190,13 @@ def test_a_folder_of_another_command_is_refused_either_way(finished: Path, tmp_p
 
 
 def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SETTINGS | {"target": "0.25", "retrainings": 1, "compare": ("none",), "rule": "gradient"}
+    settings = SETTINGS | {"target": "0.25", "retrainings": 1, "compare": ("none",), "rule": "gradient", "before": "randaugment"}
     as_augment, counts = stages.as_augment, set()
-    monkeypatch.setattr(stages, "as_augment", lambda *given: (counts.add(given[2]), as_augment(*given))[1])
+    monkeypatch.setattr(
+        stages, "as_augment", lambda *given, **named: (counts.add((given[2], named["alone"])), as_augment(*given, **named))[1]
+    )
     found = learn_run(**settings, out=tmp_path)
-    assert counts == {30}  # the training images, and not the target's, are changed as was learned
+    assert counts == {(30, True)}  # the training images, and not the target's, are changed as was learned, after RandAugment
     assert set(found.results["train_labels"]) == {30}
     assert set(found.results["target_labels"]) == {10}
     listed, told = read_table(tmp_path / "labels.parquet", "labels", ("use",))
@@ -202,6 +204,7 @@ def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path, mon
     assert told["words"] == "40 labels: 30 to train on, 10 as target"
     record = read_json(tmp_path / "config.json")
     assert {"draws", "divergence", "folds", "transformation_steps"}.isdisjoint(record)
+    assert record["before"] == "randaugment"
     assert record["command"].startswith("augury learn digits --classes 3,8 --per-class 20 --target 0.25 --rule gradient")
 
 

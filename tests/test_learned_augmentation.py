@@ -340,6 +340,44 @@ def test_points_behind_the_training_images_are_changed_as_before_anything_was_le
     assert torch.equal(everywhere, aug(images, generator=generator(4)))
 
 
+def test_alone_nothing_is_drawn_as_it_was_at_the_beginning() -> None:
+    G = BoundedTransformation.only(*SHAPE, rotation=30, brightness=0.2)
+    E = TauDistribution(*SHAPE, tau_size=2, concentration=8.0, widths=True, kept=0.75)
+    with torch.no_grad():
+        E.shared[0] += 2
+    aug, images = LearnedAugmentation(G, E, share=0.9), pictures(400)
+    alone = aug.alone()
+    assert alone.share == 0.25
+    assert E.kept == 0.75  # as before
+    tau = alone.params(images, generator=generator()).tau
+    assert torch.equal(tau, E.rsample(images, _after_the_shares(len(images))).detach())
+    assert float((aug.params(images, generator=generator()).tau < 0).double().mean()) > 0.2 > float((tau < 0).double().mean())
+    assert LearnedAugmentation(G, E, share=0.2).alone().share == 0.2
+    assert not aug.eval().alone().training
+
+
+def _after_the_shares(count: int) -> torch.Generator:
+    chance = generator()
+    torch.rand(count, generator=chance)
+    return chance
+
+
+def test_a_network_of_taus_has_nothing_to_leave_out() -> None:
+    aug = next(learned(name) for name in NAMES if not isinstance(learned(name).network, TauDistribution))
+    assert aug.alone() is aug
+
+
+def test_another_augmentation_can_vary_the_images_in_the_place_of_e() -> None:
+    aug, images = learned("shared"), pictures()
+    labels, numbers = torch.zeros(5, dtype=torch.int64), torch.tensor([9, 2, 8, 0, 3])
+    made = as_augment(aug, Unchanged(), 4, alone=True)(images, labels, Moment(nn.Identity(), 0, 1, generator(4), chosen=numbers))
+    trained, target = numbers < 4, numbers >= 4
+    assert torch.equal(made[trained], aug.alone()(images[trained], generator=generator(4)))
+    assert torch.equal(made[target], images[target])
+    everywhere = as_augment(aug, Unchanged(), alone=True)(images, labels, Moment(nn.Identity(), 0, 1, generator(4)))
+    assert torch.equal(everywhere, aug.alone()(images, generator=generator(4)))
+
+
 def test_a_trainings_checkpoint_tells_what_was_learned_by_its_repr() -> None:
     one, same, other = (learned("shared") for _ in range(3))
     with torch.no_grad():

@@ -17,13 +17,16 @@ from torch import nn
 
 import augury.experiment.learning.measure as measure_module
 import augury.experiment.learning.sweep as sweep_module
+from augury import data
 from augury.errors import InputError
 from augury.experiment.learning import ROWS, SCARCITIES, TASKS, Fitting, Lit, Scarcity, Sweep, Task, read_task, reproduce_learning
+from augury.experiment.learning.labels import Labels
 from augury.experiment.learning.measure import measure, read
 from augury.experiment.learning.rows import BestOf, Deployed, Row, WorstOf, augmentation_of, read_rows, transformation_of
 from augury.experiment.learning.sweep import Cell
 from augury.experiment.learning.tasks import Points
 from augury.learned import (
+    Applied,
     BoundedTransformation,
     FieldTransformation,
     LearnedAugmentation,
@@ -31,6 +34,7 @@ from augury.learned import (
     TeachingConfig,
     save_module,
 )
+from augury.learned.baselines import Apart, Then, Unchanged, named_baseline
 from augury.learned.bounded import WIDE
 from augury.learned.teaching import Goal
 from augury.networks import build
@@ -218,6 +222,22 @@ def test_only_training_images_are_changed_as_was_learned_and_as_deployed(points:
     changed = (augmentation_of(row, points[LIT.name], G, None, 1, 10, 0, LIT.shift)(images, labels, when) != images).flatten(1).any(dim=1)
     assert 60 < int(changed[:200].sum()) < 140
     assert not changed[200:].any()
+
+
+def test_of_photographs_trivialaugment_varies_the_images_and_what_was_learned_comes_after_it() -> None:
+    images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()
+    some = data.from_arrays(images, np.arange(20) % 2)
+    G = BoundedTransformation.only(3, 8, 8, brightness=0.4)
+    learned = LearnedAugmentation(G, TauDistribution(3, 8, 8, tau_size=1, kept=0.5), share=0.8)
+    augment = augmentation_of(ROWS["learned"], Points(Labels(some.first(12), some.first(8)), some), G, learned, 0.8, 10, 0)
+    assert isinstance(augment, Then)
+    assert augment.first == named_baseline("trivialaugment", 3, 8, 8, share=0.8)
+    assert isinstance(augment.second, Apart)
+    assert isinstance(augment.second.rest, Unchanged)
+    assert isinstance(augment.second.first, Applied)
+    assert augment.second.first.augmentation.share == 0.5
+    assert json.loads(json.dumps(ROWS["learned"].settings(None)))["before"] == {"grey": "crop", "RGB": "trivialaugment"}
+    assert "before" not in ROWS["random-tau"].settings(None)
 
 
 def eagerly(row: Row) -> Row:

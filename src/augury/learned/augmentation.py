@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from augury.errors import InputError
 from augury.files import write_atomic
-from augury.learned.baselines.combined import Apart, Then, check_share
+from augury.learned.baselines.combined import Apart, Then, Unchanged, check_share
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.network import AugmentationNetwork
@@ -138,6 +138,17 @@ class LearnedAugmentation(nn.Module):
         first = TauDistribution(**self.network.settings).to(next(self.network.parameters())) if drawn else self.network
         return LearnedAugmentation(self.transformation, first, share=self.share if drawn else 0).train(self.training)
 
+    def alone(self) -> LearnedAugmentation:
+        """What was learned, without the draws that E keeps as at its beginning, for images that another augmentation has varied already.
+
+        Those draws leave the image as it is: it is changed with probability 1 - kept, and at most `share`.
+        """
+        if not isinstance(self.network, TauDistribution):
+            return self
+        network = TauDistribution(**self.network.settings | {"kept": 0.0}).to(next(self.network.parameters()))
+        network.load_state_dict(self.network.state_dict())
+        return LearnedAugmentation(self.transformation, network, share=min(self.share, 1 - self.network.kept)).train(self.training)
+
     def summary(self, images: Shaped[Tensor, "points channels height width"]) -> pd.DataFrame:
         """Mean and standard deviation of each component of tau, over the draws and over these images; in [-1, 1].
 
@@ -212,14 +223,24 @@ class LearnedAugmentation(nn.Module):
         return cls(transformation, network, share=record["share"], record=record["record"])
 
 
-def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int | None = None) -> Augment:
+def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int | None = None, *, alone: bool = False) -> Augment:
     """What a training's batches are changed by: first by another augmentation, then as was learned.
 
-    `points`: how many of the points that are trained on are training images; those behind them, which already look as deployed, are changed
-    as before anything was learned, or they would be changed twice. None: all are training images.
+    Parameters
+    ----------
+    augmentation, before
+        Which.
+    points
+        How many of the points that are trained on are training images; those behind them, which already look as deployed, are changed as
+        before anything was learned, or they would be changed twice. None: all are training images.
+    alone
+        Whether the other augmentation is to vary the images, in the place of the draws that E keeps as at its beginning: then the latter
+        are left out, and images that look as deployed are changed by the other one alone.
     """
-    learned = Applied(augmentation)
-    return Then(before, learned if points is None else Apart(points, learned, Applied(augmentation.unlearned())))
+    learned = Applied(augmentation.alone() if alone else augmentation)
+    if points is None:
+        return Then(before, learned)
+    return Then(before, Apart(points, learned, Unchanged() if alone else Applied(augmentation.unlearned())))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from augury.choices import BASELINES, Rule
+from augury.choices import BASELINES, Before, Rule
 from augury.experiment.checks import Check, UnexpectedError, at_least, names, one_of, positive, share, text
 from augury.experiment.config import RunConfig
 from augury.experiment.settings import Settings
@@ -115,6 +115,12 @@ class LearnConfig(Settings):
     compare: tuple[str, ...] = field(
         default=("crop", "affine", "trivialaugment", "random-tau"),
         metadata=_told("Comparison", f"What to compare with, with commas: {', '.join(BASELINES)}.", _baselines),
+    )
+    before: Before = field(
+        default="auto",
+        metadata=_told(
+            "Comparison", "What changes images before what was learned: auto is trivialaugment for RGB, else crop.", one_of(Before)
+        ),
     )
     retrainings: int = field(
         default=3, metadata=_told("Comparison", "Networks fitted with each augmentation, each from a seed of its own.", at_least(1))

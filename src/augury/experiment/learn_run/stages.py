@@ -35,13 +35,15 @@ from augury.learned import (
     train_transformation,
 )
 from augury.learned.augmentation import as_augment
-from augury.learned.baselines import named_baseline, usual_crop
+from augury.learned.baselines import named_baseline, usual_before
+from augury.learned.baselines.named import PLAIN
 from augury.learned.checking import check_predictions
 from augury.model import Model
 from augury.networks import Network, build
 from augury.progress import say
 from augury.training import Augment, Crew, TrainingConfig, train
 
+AUTO = "auto"
 LEARNED = "learned"  # the row of what was learned
 SHOWN = 1000  # training images over which it is told what E does
 
@@ -214,6 +216,11 @@ class LearnStages:
             self._write(partial(save_pictures, self.augmentation, self.points.labels.train, self.config.seed, path))
         return path
 
+    @property
+    def before(self) -> str:
+        """After which baseline what was learned comes."""
+        return usual_before(self.points.everything.shape[0]) if self.config.before == AUTO else self.config.before
+
     def record(self) -> dict[str, Any]:
         """The configuration with what it came to on these data."""
         labels, test, everything = self.points.labels, self.points.test, self.points.everything
@@ -225,6 +232,7 @@ class LearnStages:
             "image": "x".join(str(side) for side in everything.shape),
             "class_names": list(everything.classes),
             "labels": labels.count,
+            "before": self.before,
             **{f"{name}_points": len(part) for name, part in parts.items()},
             **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
             "training": asdict(self.training(len(everything), self.config.seed)),
@@ -248,11 +256,13 @@ class LearnStages:
         return pd.DataFrame([row | {"test_images": len(self.points.test)}])
 
     def _row(self, name: str) -> Augment:
-        """The augmentation of a row, after the usual crop."""
+        """The augmentation of a row."""
         shape = self.points.everything.shape
         if name == LEARNED:
             labels = self.points.labels
-            return as_augment(self.augmentation, usual_crop(*shape), None if labels.target is None else len(labels.train))
+            before = named_baseline(self.before, *shape, share=self.config.share)
+            count = None if labels.target is None else len(labels.train)
+            return as_augment(self.augmentation, before, count, alone=self.before not in PLAIN)
         return named_baseline(name, *shape, transformation=self.transformation, share=self.config.share)
 
     def _fitted(self, points: Examples, augment: Augment, seed: int, checkpoint: str, what: str) -> Model:

@@ -26,7 +26,8 @@ from augury.learned import (
     as_augment,
     load_module,
 )
-from augury.learned.baselines import BASELINES, Apart, Share, Then, Unchanged, named_baseline, usual_crop
+from augury.learned.baselines import BASELINES, Apart, Share, Then, Unchanged, named_baseline, usual_before, usual_crop
+from augury.learned.baselines.named import BEFORE, PLAIN
 from augury.learned.bounded import WIDE
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
@@ -78,7 +79,8 @@ class Row:
         taught = None if self.teaching is None else asdict(self.teaching)
         if taught is not None and taught["rule"] != "matching":
             taught = {name: value for name, value in taught.items() if name not in OF_MATCHING}
-        return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during}
+        before = {"before": dict(BEFORE)} if self.teaching is not None and self.during is None else {}
+        return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during} | before
 
 
 GRADIENT = TeachingConfig(rule="gradient", preserve=0.2, clip=1)
@@ -168,11 +170,11 @@ def augmentation_of(
         if row.during is None:
             return baseline
         return Then(baseline, Apart(len(points.labels.train), Share(_known(row, shift), HALF), Unchanged()))
-    crop = usual_crop(*shape)
     if row.during is None:
         assert learned is not None
-        return as_augment(learned, crop, None if points.labels.target is None else len(points.labels.train))
-    return Taught(crop, _teacher(row, G, learned, _goal(points, seed), steps), share)
+        before, count = usual_before(shape[0]), None if points.labels.target is None else len(points.labels.train)
+        return as_augment(learned, named_baseline(before, *shape, share=share), count, alone=before not in PLAIN)
+    return Taught(usual_crop(*shape), _teacher(row, G, learned, _goal(points, seed), steps), share)
 
 
 @dataclass(frozen=True)

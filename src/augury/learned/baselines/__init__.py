@@ -10,7 +10,7 @@ from augury.learned.baselines.automatic import RandAugment, TrivialAugment
 from augury.learned.baselines.combined import Apart, Share, Then, Unchanged
 from augury.learned.baselines.crop import RandomCrop
 from augury.learned.baselines.heuristic import Heuristic
-from augury.learned.baselines.named import BASELINES, named_baseline, usual_crop
+from augury.learned.baselines.named import BASELINES, named_baseline, usual_before, usual_crop
 from augury.learned.baselines.taus import AdversarialTau, RandomTau, random_affine
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "Unchanged",
     "named_baseline",
     "random_affine",
+    "usual_before",
     "usual_crop",
 ]

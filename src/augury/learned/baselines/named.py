@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 from augury.errors import InputError
 from augury.learned.baselines.automatic import RandAugment, TrivialAugment
@@ -15,23 +16,31 @@ from augury.learned.transformation import Transformation
 from augury.training.augment import Augment
 from augury.transforms.border import Real
 
+RGB = 3  # channels
 LARGE = 32  # pixels, from which a side counts as large: MNIST's 28 is not, CIFAR's 32 is
 
 AFTER_CROP: dict[str, Callable[[int, int, int, Transformation], Augment]] = {
     "affine": lambda channels, height, width, _: random_affine(channels, height, width),
-    "heuristic": lambda channels, *_: Heuristic("cifar10" if channels == 3 else "mnist"),
+    "heuristic": lambda channels, *_: Heuristic("cifar10" if channels == RGB else "mnist"),
     "randaugment": lambda *_: RandAugment(),
     "trivialaugment": lambda *_: TrivialAugment(),
     "random-tau": lambda *settings: RandomTau(settings[-1]),
     "adversarial-tau": lambda *settings: AdversarialTau(settings[-1]),
 }
 BASELINES = ("none", "crop", *AFTER_CROP)
+PLAIN = BASELINES[:2]  # vary images too little to stand in for draws of tau
+BEFORE = MappingProxyType({"grey": "crop", "RGB": "trivialaugment"})
 
 
 def usual_crop(channels: int, height: int, width: int) -> RandomCrop:
     """Up to 2 pixels for images below 32 pixels, else an eighth of the shorter side (CIFAR's 4); RGB images are mirrored too."""
     side = min(height, width)
-    return RandomCrop(side // 8 if side >= LARGE else min(2, side - 1), flip=channels == 3)
+    return RandomCrop(side // 8 if side >= LARGE else min(2, side - 1), flip=channels == RGB)
+
+
+def usual_before(channels: int) -> str:
+    """The baseline after which what was learned comes, unless one says otherwise: for RGB images TrivialAugment, else the crop."""
+    return BEFORE["RGB" if channels == RGB else "grey"]
 
 
 def named_baseline(
