@@ -236,6 +236,9 @@ def test_of_photographs_trivialaugment_varies_the_images_and_what_was_learned_co
     assert isinstance(augment.second.rest, Unchanged)
     assert isinstance(augment.second.first, Applied)
     assert augment.second.first.augmentation.share == 0.5
+    known = augmentation_of(ROWS["deployed"], Points(Labels(some.first(12), some.first(8)), some), G, None, 0.8, 10, 0, LIT.shift)
+    assert isinstance(known, Then)
+    assert known.first == augment.first
     assert json.loads(json.dumps(ROWS["learned"].settings(None)))["before"] == {"grey": "crop", "RGB": "trivialaugment"}
     assert "before" not in ROWS["random-tau"].settings(None)
 

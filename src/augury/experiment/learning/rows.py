@@ -62,7 +62,7 @@ class Row:
         How E is taught before F is fitted; None: there is no E, or one that stays as it begins.
     during
         What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken; or
-        half of the images are, after the baseline, as `deployed`; None: E draws.
+        half of the images are as `deployed`, after the baseline, or for RGB images after what comes before E there; None: E draws.
     """
 
     name: str
@@ -165,14 +165,16 @@ def augmentation_of(
         The task's, for a row that is allowed to know it.
     """
     shape = points.everything.shape
+    before = usual_before(shape[0])
     if row.baseline is not None:
-        baseline = named_baseline(row.baseline, *shape, transformation=G, share=share)
+        name = row.baseline if row.during is None or before in PLAIN else before
+        baseline = named_baseline(name, *shape, transformation=G, share=share)
         if row.during is None:
             return baseline
         return Then(baseline, Apart(len(points.labels.train), Share(_known(row, shift), HALF), Unchanged()))
     if row.during is None:
         assert learned is not None
-        before, count = usual_before(shape[0]), None if points.labels.target is None else len(points.labels.train)
+        count = None if points.labels.target is None else len(points.labels.train)
         return as_augment(learned, named_baseline(before, *shape, share=share), count, alone=before not in PLAIN)
     return Taught(usual_crop(*shape), _teacher(row, G, learned, _goal(points, seed), steps), share)
 
