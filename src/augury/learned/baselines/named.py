@@ -27,8 +27,8 @@ AFTER_CROP: dict[str, Callable[[int, int, int, Transformation], Augment]] = {
     "random-tau": lambda *settings: RandomTau(settings[-1]),
     "adversarial-tau": lambda *settings: AdversarialTau(settings[-1]),
 }
-BASELINES = ("none", "crop", *AFTER_CROP)
-PLAIN = BASELINES[:2]  # vary images too little to stand in for draws of tau
+PLAIN = ("none", "crop")  # vary images too little to stand in for draws of tau
+BASELINES = (*PLAIN, *AFTER_CROP)
 BEFORE = MappingProxyType({"grey": "crop", "RGB": "trivialaugment"})
 
 
