@@ -76,6 +76,7 @@ def test_tasks_are_read_by_their_names() -> None:
     assert shifted.group == "cifar10-10.tinted.resnet56"
     assert shifted.fitting.training == read_task("cifar10-10").fitting.training
     assert len({read_task(name).group for name in TASKS}) == len(TASKS) == 14
+    assert replace(plain.fitting, steps=1500) == read_task("mnist-1:turned").fitting  # fitted for longer where there is no shift
 
 
 @pytest.mark.parametrize(("name", "match"), [("mnist", "'mnist' is unknown"), ("mnist-1:tinted", "unknown shift"), ("", "is unknown")])
@@ -118,7 +119,8 @@ def test_only_target_and_test_images_are_as_deployed(points: dict[str, Points]) 
 
 def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path) -> None:
     names = [row.name for row in read_rows(None, None)]
-    assert set(ROWS) - set(names) == {"worst-of-4", "deployed", "random-tau-G", "learned-G"}
+    without = {"without-averaging", "without-divergence", "without-kept"}
+    assert set(ROWS) - set(names) == {"worst-of-4", "deployed", "random-tau-G", "learned-G"} | without
     assert {row.name for row in read_rows(None, tmp_path)} - set(names) == {"random-tau-G", "learned-G"}
     with pytest.raises(InputError, match="'best' is unknown"):
         read_rows(("best",), None)

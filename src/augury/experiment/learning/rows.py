@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -53,7 +53,8 @@ class Row:
     name
         As in the tables.
     kind
-        `baseline`; `learned`: anything that uses influence on a target; `control`: what should do harm.
+        `baseline`; `learned`: anything that uses influence on a target; `control`: what should do harm, knows more than anyone does, or
+        is `learned` without one of its parts.
     transformation
         G: a `BoundedTransformation` within its `default` or the `WIDE` bounds, or one that was `trained` adversarially.
     baseline
@@ -83,18 +84,22 @@ class Row:
         return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during} | before
 
 
+MATCHING = TeachingConfig.matching()
 GRADIENT = TeachingConfig(rule="gradient", preserve=0.2, clip=1)
 _ROWS = (
     *(Row(name, "baseline", baseline=name) for name in BASELINES),
     Row("random-tau-wide", "baseline", "wide", baseline="random-tau"),
     Row("random-tau-G", "baseline", "trained", baseline="random-tau"),
-    Row("learned", "learned", "wide", teaching=TeachingConfig.matching()),
+    Row("learned", "learned", "wide", teaching=MATCHING),
     Row("learned-online", "learned", "wide", teaching=TeachingConfig(), during="taught"),
-    Row("learned-G", "learned", "trained", teaching=TeachingConfig.matching()),
+    Row("learned-G", "learned", "trained", teaching=MATCHING),
     Row("learned-choice", "learned", "wide", teaching=TeachingConfig()),
     Row("learned-gradient", "learned", "wide", teaching=GRADIENT),
     Row("learned-literal", "learned", "wide", teaching=TeachingConfig.paper()),
     Row("best-of-4", "learned", "wide", during="best"),
+    Row("without-averaging", "control", "wide", teaching=replace(MATCHING, averaging=0)),
+    Row("without-divergence", "control", "wide", teaching=replace(MATCHING, divergence=0)),
+    Row("without-kept", "control", "wide", teaching=replace(MATCHING, kept=0)),
     Row("worst-of-4", "control", "wide", during="worst"),
     Row("deployed", "control", baseline="random-tau", during="deployed"),
 )
