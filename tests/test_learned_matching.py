@@ -105,6 +105,7 @@ def test_the_shift_of_the_target_is_found(right: int) -> None:
     assert abs(float(down)) < 0.2
     assert len(found.log) == 75  # every 2 steps, up to step 148
     assert found.log[-20:, 1].mean() < found.log[-20:, 3].mean() - 0.1  # it agrees better than at its beginning
+    assert len(np.unique(found.log[:, 3])) == 8  # which is looked at every 10 of its steps
 
 
 def test_where_the_target_is_as_the_training_images_e_hardly_moves() -> None:

@@ -34,7 +34,7 @@ from augury.errors import InputError
 from augury.learned.classifier import Classifier
 from augury.learned.distribution import TauDistribution
 from augury.learned.objective import Target
-from augury.learned.teaching import BETAS, Goal, Teacher
+from augury.learned.teaching import BETAS, COLUMNS, Goal, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import Transformation, WarpingTransformation
 from augury.model.reading import to_batch
@@ -42,6 +42,7 @@ from augury.training import Moment
 
 GROUPS = 10  # of classes, at most
 NEWER = 0.1  # of the metric's running mean
+SELDOM = 10  # steps of E from one look at what it made at its beginning to the next
 FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
 
 Labels = Int64[np.ndarray, " labels"]
@@ -117,9 +118,7 @@ class MatchingTeacher(Teacher):
         """One step of E; F and G get no gradients."""
         E = self._distribution
         drawn = [self._drawn(labels, classifier.network, like, generator) for labels in self._groups]
-        with torch.no_grad():
-            first = [Target(self._changed(E.sample_first(some.images, generator), some.images), some.labels) for some in drawn]
-            before = self._agreements(torch.stack([_gradient(classifier, some) for some in first]))
+        before = self._before(classifier, drawn, [E.sample_first(some.images, generator) for some in drawn])
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other kernels of attention have no second derivatives
             made = [Target(self._changed(E.rsample(some.images, generator), some.images), some.labels) for some in drawn]
             gradients = torch.stack([_gradient(classifier, some, differentiable=True) for some in made])
@@ -131,8 +130,17 @@ class MatchingTeacher(Teacher):
             weight.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad()
-        told = (-agreements.mean(), agreements.std(correction=0), -before.mean(), divergences.sum(dim=1).mean())
-        return [float(value.detach()) for value in told]
+        told = [float(value.detach()) for value in (agreements.mean(), agreements.std(correction=0), divergences.sum(dim=1).mean())]
+        return [-told[0], told[1], -before, told[2]]
+
+    @torch.no_grad()
+    def _before(self, classifier: Classifier, drawn: list[Target], taus: list[Tensor]) -> float:
+        """How well what E made at its beginning agrees, which only the log tells: as last measured, every `SELDOM` steps of E."""
+        log = self.log
+        if len(log) % SELDOM:
+            return -float(log[-1, COLUMNS.index("kept")])
+        made = [Target(self._changed(tau, some.images), some.labels) for tau, some in zip(taus, drawn, strict=True)]
+        return float(self._agreements(torch.stack([_gradient(classifier, some) for some in made])).mean())
 
     def _drawn(self, labels: Labels, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:
         """Training images of a group, of its classes as often as the target has them."""

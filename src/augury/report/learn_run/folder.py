@@ -23,7 +23,7 @@ EFFECT = (
 )
 AGREEMENT = (
     "While F was fitted: how well the gradients of what E makes of the training images agree with the target’s, class by class "
-    f"(−1: entirely), dashed for what it made at its beginning; {FAR}"
+    f"(−1: entirely), dashed for what it made at its beginning, looked at now and then; {FAR}"
 )
 GRID = ("grid_before", "grid_after", "grid_flow", "grid_labels")
 
