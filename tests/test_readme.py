@@ -33,23 +33,20 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             Image.fromarray((np.array(colour) + noise).astype(np.uint8)).save(tmp_path / "photos" / name / f"{i}.png")
 
 
-def test_the_commands_of_the_readme_run_as_they_stand(photos: None) -> None:
+@pytest.mark.usefixtures("without_type_checks")  # as users run them, and quicker
+def test_the_commands_of_the_readme_run_as_they_stand_and_the_run_folder_holds_what_it_lists(photos: None) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ augury ")]
     assert len(commands) == 6
     for command in commands:
         result = CliRunner().invoke(app, [*shlex.split(command)[1:]], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-
-
-def test_the_run_folder_holds_what_the_readme_lists(photos: None) -> None:
-    command = next(line[2:] for line in blocks("console")[0].splitlines())
-    CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
     table = README.split("`result/` then holds")[1].split("A run that was killed")[0]
     listed = [name for name in re.findall(r"`([\w.]+/?)`", table) if "." in name or name.endswith("/")]
     assert len(listed) == 9
     assert [name for name in listed if not (Path("result") / name).exists()] == []
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
