@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -42,10 +43,18 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def no_type_checks() -> Iterator[None]:
+    """As users run it: thousands of calls take half the time, and what a wrong type meets is the package's own check."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "jaxtyping_disable", True)
+        yield
+
+
 @pytest.fixture
-def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As users run it: what a wrong type meets is the package's own check."""
-    monkeypatch.setattr(config, "jaxtyping_disable", True)
+def without_type_checks() -> Iterator[None]:
+    with no_type_checks():
+        yield
 
 
 class Task(NamedTuple):

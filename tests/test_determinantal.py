@@ -17,6 +17,7 @@ from augury.errors import InputError
 from augury.scores import Scores
 from augury.selection import Ordering, Preference, determinantal, diversify, rank, sample_k_dpp
 from augury.selection.determinantal import Spectrum, feature_spectrum, log_elementary
+from conftest import no_type_checks
 
 Array = npt.NDArray[Any]
 Sets = dict[tuple[int, ...], float]
@@ -73,7 +74,8 @@ def exact(L: Array, k: int) -> Sets:
 
 def drawn(draw: Draw, draws: int = DRAWS) -> Array:
     rng = np.random.default_rng(1)
-    return np.stack([draw(rng) for _ in range(draws)])
+    with no_type_checks():
+        return np.stack([draw(rng) for _ in range(draws)])
 
 
 def agreement(draws: Array, probabilities: Sets) -> float:
@@ -148,6 +150,7 @@ def test_each_order_of_a_set_is_equally_likely() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.usefixtures("without_type_checks")  # thousands of draws
 def test_the_public_sampler_draws_from_a_kernel_as_it_is(k: int) -> None:
     L = DENSE[:4, :4]
     draws = np.stack([sample_k_dpp(L, k, seed) for seed in range(2000)])
@@ -160,6 +163,7 @@ def test_one_point_is_drawn_in_proportion_to_the_diagonal_and_all_points_are_dra
     np.testing.assert_array_equal(sample_k_dpp(np.array([[1e-300]]), 1), [0])
 
 
+@pytest.mark.usefixtures("without_type_checks")  # likewise
 def test_an_ordering_begins_with_a_draw_whose_quality_is_its_odds() -> None:
     """The whole way, a seed a draw: q is the score under `proportional`, whatever its unit, and 1 over the score under `inverse`."""
     X, q, k = FEATURES["odds that differ"]
@@ -237,6 +241,7 @@ def test_the_points_that_are_not_drawn_follow_in_the_order_that_was_given() -> N
     assert (found.order, found.preference, found.settings) == ("determinantal", "inverse", {"drawn": 8, "rest": "ranked"})
 
 
+@pytest.mark.usefixtures("without_type_checks")  # thousands of draws
 def test_draws_for_two_budgets_are_independent_so_they_do_not_nest() -> None:
     """Of four points at right angles each is as likely to come first, whatever came first with the other budget and the same seed."""
     orderings = [ordered(np.ones(4), "uniform", seed) for seed in range(1000)]

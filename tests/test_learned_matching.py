@@ -92,6 +92,7 @@ def test_the_derivative_of_agreement_is_that_of_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("right", [2, -2])
+@pytest.mark.usefixtures("without_type_checks")  # hundreds of steps
 def test_the_shift_of_the_target_is_found(right: int) -> None:
     images, labels = digits()
     wanted = np.roll(images, right, axis=3)
@@ -108,6 +109,7 @@ def test_the_shift_of_the_target_is_found(right: int) -> None:
     assert len(np.unique(found.log[:, 3])) == 8  # which is looked at every 10 of its steps
 
 
+@pytest.mark.usefixtures("without_type_checks")  # hundreds of steps
 def test_where_the_target_is_as_the_training_images_e_hardly_moves() -> None:
     images, labels = digits()
     E, aim = distribution(), Goal(images[:600], labels[:600], images[600:900], labels[600:900])
@@ -133,6 +135,7 @@ def _after_a_step(found: MatchingTeacher, F: nn.Module, images: Tensor, seed: in
     return generator
 
 
+@pytest.mark.usefixtures("without_type_checks")  # hundreds of steps
 def test_components_that_are_not_tried_stay_as_they_are() -> None:
     G = BoundedTransformation(1, 8, 8, **NOTHING | {"flow": 0.1, "rotation": 20}, shift=0)
     E = distribution(G.tau_size, concentration=1.0)

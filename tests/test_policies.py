@@ -103,6 +103,7 @@ def test_naming_the_points_otherwise_renames_them_in_a_ranking(names: list[int],
 
 @pytest.mark.parametrize("order", BY_CHANCE)
 @pytest.mark.parametrize("preference", PREFERENCES)
+@pytest.mark.usefixtures("without_type_checks")  # hundreds of draws each
 def test_naming_the_points_otherwise_leaves_their_chances_as_they_were(preference: Preference, order: Order) -> None:
     """How often each of eight points is among three, over 400 seeds, by old names and by new ones."""
     values, X, names = np.linspace(0.5, 2, 8), np.random.default_rng(0).standard_normal((8, 3)), np.random.default_rng(1).permutation(8)

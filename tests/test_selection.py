@@ -15,6 +15,7 @@ from scipy.stats import chisquare
 from augury.errors import InputError
 from augury.scores import Scores
 from augury.selection import Order, Ordering, Preference, budget_size, rank
+from conftest import no_type_checks
 
 Values = npt.NDArray[np.float64]
 PREFERENCES: tuple[Preference, ...] = get_args(Preference)
@@ -49,7 +50,8 @@ def plackett_luce(odds: Values) -> dict[tuple[int, ...], float]:
 
 def drawn(values: list[float], preference: Preference, draws: int = DRAWS) -> npt.NDArray[np.int64]:
     made = scores(values)
-    return np.stack([rank(made, preference, "sampled", seed).indices for seed in range(draws)])
+    with no_type_checks():
+        return np.stack([rank(made, preference, "sampled", seed).indices for seed in range(draws)])
 
 
 def drawn_by_numpy(odds: Values) -> npt.NDArray[np.int64]:

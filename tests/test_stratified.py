@@ -113,6 +113,7 @@ def test_the_policy_is_the_sampled_order_of_the_same_seed_within_clusters() -> N
     assert found.settings == expected.settings
 
 
+@pytest.mark.usefixtures("without_type_checks")  # thousands of draws
 def test_the_first_of_each_cluster_is_drawn_in_proportion_to_the_odds() -> None:
     """Two clusters with the scores 1, 3 and 1, 1, 2: what is drawn from one does not depend on the other."""
     X = features_of(np.array([0, 0, 1, 1, 1]), 2)
