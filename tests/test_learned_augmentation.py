@@ -31,6 +31,7 @@ from augury.learned import (
     random_tau,
     save_module,
 )
+from augury.learned.augmentation import LEARNED
 from augury.learned.baselines import Unchanged
 from augury.training import Augment, Learner, Moment
 
@@ -284,6 +285,7 @@ def test_the_summary_tells_mean_and_deviation_of_each_change_by_name() -> None:
     assert list(frame.index) == list(names)
     assert_allclose(frame["mean"], taus.mean(dim=0), atol=0.04)
     assert_allclose(frame["deviation"], taus.std(dim=0), atol=0.04)
+    assert_allclose(frame["divergence"], aug.network.divergences(images)[0], atol=1e-6)
     for name in ("network", "dropout"):
         aug = learned(name)
         chosen = aug.network(images) if name == "network" else aug.network.eval()(images)
@@ -291,6 +293,7 @@ def test_the_summary_tells_mean_and_deviation_of_each_change_by_name() -> None:
         frame = aug.summary(images)
         assert_allclose(frame["mean"], chosen.mean(dim=0), atol=1e-6)
         assert_allclose(frame["deviation"], chosen.std(dim=0, correction=0), atol=1e-6)
+        assert frame["divergence"].isna().all()
     assert list(learned("fields").summary(images).index) == ["tau_0", "tau_1", "tau_2", "tau_3"]
 
 
@@ -344,13 +347,14 @@ def test_alone_nothing_is_drawn_as_it_was_at_the_beginning() -> None:
     G = BoundedTransformation.only(*SHAPE, rotation=30, brightness=0.2)
     E = TauDistribution(*SHAPE, tau_size=2, concentration=8.0, widths=True, kept=0.75)
     with torch.no_grad():
-        E.shared[0] += 2
+        E.shared[0] += torch.tensor([0.1, 2])
     aug, images = LearnedAugmentation(G, E, share=0.9), pictures(400)
     alone = aug.alone()
     assert alone.share == 0.25
-    assert E.kept == 0.75  # as before
+    assert (E.kept, E.least) == (0.75, None)  # as before
     tau = alone.params(images, generator=generator()).tau
-    assert torch.equal(tau, E.rsample(images, _after_the_shares(len(images))).detach())
+    assert (aug.summary(images)["divergence"] > LEARNED).tolist() == [False, True]
+    assert torch.equal(tau, E.rsample(images, _after_the_shares(len(images))).detach() * torch.tensor([0, 1]))
     assert float((aug.params(images, generator=generator()).tau < 0).double().mean()) > 0.2 > float((tau < 0).double().mean())
     assert LearnedAugmentation(G, E, share=0.2).alone().share == 0.2
     assert not aug.eval().alone().training

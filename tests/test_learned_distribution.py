@@ -252,6 +252,34 @@ def test_what_is_kept_is_drawn_as_at_the_beginning() -> None:
     assert_allclose(found.log_density(images[:7], tau).detach(), np.log(density), rtol=1e-4)
 
 
+def test_components_that_learned_nothing_change_no_image() -> None:
+    found = TauDistribution(1, 8, 8, tau_size=3, widths=True, concentration=2.0, kept=0.5, least=0.4)
+    with torch.no_grad():
+        found.shared.copy_(torch.tensor([[0.1, 1.2, 0.0], [0.0, 0.0, -1.0]]))  # a little to one side, far to one side, narrower
+    images = pictures(4000)
+    assert (found.divergences(images[:1])[0] > 0.4).tolist() == [False, True, True]
+    tau = found.sample(images, generator())
+    unchanged = tau[:, 0] == 0
+    assert abs(float(unchanged.double().mean()) - 0.5) < 0.03  # the other half are as at the beginning
+    assert torch.equal(tau[unchanged], found.rsample(images, generator()).detach()[unchanged] * torch.tensor([0.0, 1.0, 1.0]))
+    assert not (tau[~unchanged] == 0).any()
+
+
+def test_each_image_has_components_of_its_own_that_learned_something() -> None:
+    found, images = moved(1), pictures(50)
+    divergences = found.divergences(images)
+    least = float(divergences.detach().median())
+    some = TauDistribution(**found.settings | {"least": least})
+    some.load_state_dict(found.state_dict())
+    assert torch.equal(some.sample(images, generator()) != 0, divergences > least)
+
+
+@pytest.mark.parametrize("least", [-0.1, float("nan")])
+def test_what_is_no_divergence_is_refused(least: float) -> None:
+    with pytest.raises(InputError, match=r"least: .*; expected a divergence in nats, at least 0"):
+        TauDistribution(1, 8, 8, tau_size=1, least=least)
+
+
 @pytest.mark.parametrize("kept", [-0.1, 1.0])
 def test_a_share_that_cannot_be_kept_is_refused(kept: float) -> None:
     with pytest.raises(InputError, match=r"kept: .*; expected a share of the draws, from 0 to below 1"):

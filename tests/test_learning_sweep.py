@@ -34,6 +34,7 @@ from augury.learned import (
     TeachingConfig,
     save_module,
 )
+from augury.learned.augmentation import LEARNED
 from augury.learned.baselines import Apart, Then, Unchanged, named_baseline
 from augury.learned.bounded import WIDE
 from augury.learned.teaching import Goal
@@ -241,8 +242,9 @@ def test_of_photographs_trivialaugment_varies_the_images_and_what_was_learned_co
     known = augmentation_of(ROWS["deployed"], Points(Labels(some.first(12), some.first(8)), some), G, None, 0.8, 10, 0, LIT.shift)
     assert isinstance(known, Then)
     assert known.first == augment.first
-    assert json.loads(json.dumps(ROWS["learned"].settings(None)))["before"] == {"grey": "crop", "RGB": "trivialaugment"}
-    assert "before" not in ROWS["random-tau"].settings(None)
+    settings = json.loads(json.dumps(ROWS["learned"].settings(None)))
+    assert (settings["before"], settings["least"]) == ({"grey": "crop", "RGB": "trivialaugment"}, LEARNED)
+    assert not {"before", "least"} & set(ROWS["random-tau"].settings(None))
 
 
 def eagerly(row: Row) -> Row:

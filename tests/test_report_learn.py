@@ -52,6 +52,7 @@ def make_learned(tmp_path: Path) -> Path:
     history = pd.DataFrame({"fold": [0, 0, 1, 1], "step": [1, 2, 1, 2], "effect": draw.normal(size=4), "kept": draw.normal(size=4)})
     write_table(tmp_path / "history.parquet", history.assign(divergence=draw.random(4)), {"kind": "history"})
     components = pd.DataFrame({"component": [f"c_{i}" for i in range(40)], "mean": np.linspace(-0.4, 0.4, 40), "deviation": UNIFORM})
+    components["divergence"] = 4 * components["mean"].abs()
     write_table(tmp_path / "components.parquet", components, {"kind": "components"})
     predicted = draw.normal(size=30)
     check = pd.DataFrame({"predicted": predicted, "measured": 0.5 * predicted})
@@ -167,6 +168,24 @@ def test_the_page_tells_the_numbers_shows_every_picture_and_loads_nothing(folder
     words = re.sub(r"\s+", " ", " ".join(reader.words))
     for told in ("96.50 % ± 0.50", "100 labels: 80 to train on, 20 as target", "r = 1.000", "0.50, 1 being exact", "12 others"):
         assert told in words
+
+
+@pytest.mark.parametrize(
+    ("divergences", "told"),
+    [
+        ({"c_7": 0.6, "c_2": 3.0, "c_3": 0.5}, "laid over trivialaugment: c 2, c 7."),
+        ({}, "laid over trivialaugment: nothing, so that both rows are the same."),
+    ],
+)
+def test_the_page_tells_what_is_laid_over_another_augmentation(folder: Path, divergences: dict[str, float], told: str) -> None:
+    plain = write_learn_report(folder).read_text(encoding="utf-8")
+    components = pd.read_parquet(folder / "components.parquet")
+    components["divergence"] = components["component"].map(divergences).fillna(0.1)
+    write_table(folder / "components.parquet", components, {"kind": "components"})
+    write_json(folder / "config.json", json.loads((folder / "config.json").read_text()) | {"before": "trivialaugment"})
+    assert told in write_learn_report(folder).read_text(encoding="utf-8")
+    write_table(folder / "components.parquet", components.assign(divergence=math.nan), {"kind": "components"})  # E draws no taus
+    assert all("laid over" not in page for page in (plain, write_learn_report(folder).read_text(encoding="utf-8")))
 
 
 def test_before_and_after_are_the_gallerys_pixels(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from augury.model.cache import content_key
 from augury.networks import load_weights, read_weights
 from augury.training import Augment, Moment
 from augury.transforms.border import Real
+
+LEARNED = 0.5  # nats by which a component of tau diverges from its beginning where something was learned
 
 
 class Draw(NamedTuple):
@@ -139,34 +142,37 @@ class LearnedAugmentation(nn.Module):
         return LearnedAugmentation(self.transformation, first, share=self.share if drawn else 0).train(self.training)
 
     def alone(self) -> LearnedAugmentation:
-        """What was learned, without the draws that E keeps as at its beginning, for images that another augmentation has varied already.
+        """What was learned, without what E makes as at its beginning, for images that another augmentation has varied already.
 
-        Those draws leave the image as it is: it is changed with probability 1 - kept, and at most `share`.
+        Draws that are kept as at the beginning leave the image as it is: it is changed with probability 1 - kept, and at most `share`.
+        Components of tau that diverge from their beginning by no more than `LEARNED` are left out.
         """
         if not isinstance(self.network, TauDistribution):
             return self
-        network = TauDistribution(**self.network.settings | {"kept": 0.0}).to(next(self.network.parameters()))
+        network = TauDistribution(**self.network.settings | {"kept": 0.0, "least": LEARNED}).to(next(self.network.parameters()))
         network.load_state_dict(self.network.state_dict())
         return LearnedAugmentation(self.transformation, network, share=min(self.share, 1 - self.network.kept)).train(self.training)
 
     def summary(self, images: Shaped[Tensor, "points channels height width"]) -> pd.DataFrame:
-        """Mean and standard deviation of each component of tau, over the draws and over these images; in [-1, 1].
+        """Mean and standard deviation of each component of tau, over the draws and over these images, in [-1, 1]; and their divergence.
 
-        The index are the transformation's names for them where it has any (a `BoundedTransformation` does). Uniform: 0 and 0.577.
+        The index are the transformation's names for them where it has any (a `BoundedTransformation` does). Uniform: 0 and 0.577. The
+        divergence is that from the beginning, in nats, the mean over the images: what a component has learned. Components above `LEARNED`
+        are those that remain `alone`. NaN for a network that gives one tau an image.
         """
         pixels = self._seen(images)
         with torch.no_grad():
             if isinstance(self.network, TauDistribution):
                 means, deviations = self.network.moments(pixels)
+                divergences = self.network.divergences(pixels)
             else:
                 means = self.network.body(pixels).tanh()
-                deviations = torch.zeros_like(means)
+                deviations, divergences = torch.zeros_like(means), torch.full_like(means, math.nan)
         spread = (means.var(dim=0, correction=0) + deviations.square().mean(dim=0)).sqrt()
         known = self.transformation.names if isinstance(self.transformation, BoundedTransformation) else None
         names = [f"tau_{i}" for i in range(means.shape[1])] if known is None else known
-        return pd.DataFrame(
-            {"mean": means.mean(dim=0).cpu().numpy(), "deviation": spread.cpu().numpy()}, index=pd.Index(names, name="component")
-        )
+        told = {"mean": means.mean(dim=0), "deviation": spread, "divergence": divergences.mean(dim=0)}
+        return pd.DataFrame({name: values.cpu().numpy() for name, values in told.items()}, index=pd.Index(names, name="component"))
 
     def _seen(self, images: Tensor) -> Tensor:
         """The images as E takes them, of its weights' precision."""
@@ -234,8 +240,8 @@ def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int |
         How many of the points that are trained on are training images; those behind them, which already look as deployed, are changed as
         before anything was learned, or they would be changed twice. None: all are training images.
     alone
-        Whether the other augmentation is to vary the images, in the place of the draws that E keeps as at its beginning: then the latter
-        are left out, and images that look as deployed are changed by the other one alone.
+        Whether the other augmentation is to vary the images, in the place of what E makes as at its beginning: then the latter is left out,
+        and images that look as deployed are changed by the other one alone.
     """
     learned = Applied(augmentation.alone() if alone else augmentation)
     if points is None:

@@ -43,6 +43,9 @@ class TauDistribution(nn.Module):
     kept
         The share of the draws that are still made as at the beginning, whatever has been learned. Moments and divergence are those of what
         has been learned.
+    least
+        Components that diverge from their beginning by no more than so many nats have learned nothing: they change no image, tau being 0.
+        None: all are drawn.
     conditional
         Whether the distributions depend on the image, through the paper's convolutions; otherwise all images share them.
     seed
@@ -59,11 +62,14 @@ class TauDistribution(nn.Module):
         concentration: Real | Sequence[Real] = 1.0,
         widths: bool = False,
         kept: Real = 0.0,
+        least: Real | None = None,
         conditional: bool = False,
         seed: int = 0,
     ) -> None:
         if not 0 <= kept < 1:
             raise InputError(f"kept: {kept:g}; expected a share of the draws, from 0 to below 1")
+        if least is not None and not least >= 0:
+            raise InputError(f"least: {least:g}; expected a divergence in nats, at least 0, such as 0.5, or None")
         if conditional:
             check_shape(channels, height, width)
         if tau_size < 1:
@@ -74,10 +80,10 @@ class TauDistribution(nn.Module):
             raise InputError(
                 f"concentration: {concentration}; expected a number from {LOWEST:g} to {HIGHEST:g}, or {tau_size} of them, one a component"
             )
-        self.tau_size, self.widths, self.kept, self.conditional = tau_size, widths, kept, conditional
+        self.tau_size, self.widths, self.kept, self.least, self.conditional = tau_size, widths, kept, least, conditional
         self.settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
         self.settings |= {"tau_size": tau_size, "concentration": first, "widths": widths}
-        self.settings |= {"kept": kept, "conditional": conditional, "seed": seed}
+        self.settings |= {"kept": kept, "least": least, "conditional": conditional, "seed": seed}
         self.first: Tensor
         self.register_buffer("first", torch.tensor(first, dtype=torch.float32), persistent=False)
         self.shared = nn.Parameter(torch.zeros(1 + widths, tau_size))
@@ -101,6 +107,8 @@ class TauDistribution(nn.Module):
     def sample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
         """One tau an image, drawn by a CPU generator; no derivative runs through it."""
         learned = self.rsample(images, generator).detach()
+        if self.least is not None:
+            learned = learned * (self.divergences(images) > self.least)
         if not self.kept:
             return learned
         first = self.sample_first(images, generator)
@@ -113,7 +121,7 @@ class TauDistribution(nn.Module):
         return _drawn(self.first.expand(2, len(images), -1), generator).to(images)
 
     def rsample(self, images: Float[Tensor, "points channels height width"], generator: torch.Generator) -> Float[Tensor, "points tau"]:
-        """What has been learned alone, without those draws that are `kept`; differentiable in E's weights.
+        """What has been learned alone, whatever is `kept`, and all of its components; differentiable in E's weights.
 
         Each draw moves as its quantile does (Figurnov, Mohamed and Mnih 2018).
         """

@@ -213,13 +213,18 @@ class LearnStages:
         """`gallery.npz`: what the report shows."""
         path = self.folder / "gallery.npz"
         if self._lacks(path):
-            self._write(partial(save_pictures, self.augmentation, self.points.labels.train, self.config.seed, path))
+            self._write(partial(save_pictures, self._laid, self.points.labels.train, self.config.seed, path))
         return path
 
     @property
     def before(self) -> str:
         """After which baseline what was learned comes."""
         return usual_before(self.points.everything.shape[0]) if self.config.before == AUTO else self.config.before
+
+    @property
+    def _laid(self) -> LearnedAugmentation:
+        """What is laid over it."""
+        return self.augmentation if self.before in PLAIN else self.augmentation.alone()
 
     def record(self) -> dict[str, Any]:
         """The configuration with what it came to on these data."""

@@ -147,7 +147,7 @@ def _summary(learned: LearnedAugmentation | None, points: Examples) -> str:
     """Mean and deviation of each component of tau, as JSON; an empty object for rows without E."""
     if learned is None:
         return "{}"
-    table = learned.summary(torch.from_numpy(points.first(SHOWN).images)).round(4)
+    table = learned.summary(torch.from_numpy(points.first(SHOWN).images))[["mean", "deviation"]].round(4)
     return json.dumps({str(name): [float(mean), float(deviation)] for name, mean, deviation in table.itertuples(name=None)})
 
 

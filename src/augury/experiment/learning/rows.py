@@ -26,6 +26,7 @@ from augury.learned import (
     as_augment,
     load_module,
 )
+from augury.learned.augmentation import LEARNED
 from augury.learned.baselines import BASELINES, Apart, Share, Then, Unchanged, named_baseline, usual_before, usual_crop
 from augury.learned.baselines.named import BEFORE, PLAIN
 from augury.learned.bounded import WIDE
@@ -80,7 +81,7 @@ class Row:
         taught = None if self.teaching is None else asdict(self.teaching)
         if taught is not None and taught["rule"] != "matching":
             taught = {name: value for name, value in taught.items() if name not in OF_MATCHING}
-        before = {"before": dict(BEFORE)} if self.teaching is not None and self.during is None else {}
+        before = {"before": dict(BEFORE), "least": LEARNED} if self.teaching is not None and self.during is None else {}
         return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during} | before
 
 

@@ -84,7 +84,7 @@ class LearnFolder:
         if config.get("kind") != "learn":
             raise InputError(f"{folder / 'config.json'}: not of `augury learn`; give the folder that it wrote")
         history, _ = read_table(folder / "history.parquet", "history", ("step", "effect", "kept", "divergence", "fold"))
-        components, _ = read_table(folder / "components.parquet", "components", ("component", "mean", "deviation"))
+        components, _ = read_table(folder / "components.parquet", "components", ("component", "mean", "deviation", "divergence"))
         check, checked = read_table(folder / "check.parquet", "check", ("predicted", "measured"))
         columns = ("augmentation", "seed", "accuracy", "loss", "train_labels", "target_labels", "test_images")
         results, told = read_table(folder / "results.parquet", "learn-results", columns)

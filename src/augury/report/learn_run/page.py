@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
+from augury.learned.augmentation import LEARNED as DIVERGED
 from augury.report.learn_run.charts import accuracy_chart, check_chart, components_chart, history_chart
 from augury.report.learn_run.figures import Sheet
 from augury.report.learn_run.folder import LEARNED, LearnFolder
@@ -37,6 +40,7 @@ def _content(run: LearnFolder, figures: Mapping[str, Sheet]) -> dict[str, Any]:
         "rows": [(row.name, [_minus(cell) for cell in row.cells]) for row in rows(run.results)],
         "images": int(run.results["test_images"].iloc[0]),
         "agreement": _minus(_agreement(*check_words(run.check))),
+        "laid": _laid(run.components),
         "hidden": len(run.components) - len(listed(run.components)),
         "solves": len(run.history),
         "folds": sorted({int(fold) + 1 for fold in run.history["fold"]}),
@@ -65,6 +69,14 @@ def _agreement(correlation: float, slope: float) -> str:
     return (
         f"Predicted and measured changes correlate with r = {correlation:.3f}; the slope of the measured ones is {slope:.2f}, 1 being exact"
     )
+
+
+def _laid(components: pd.DataFrame) -> list[str] | None:
+    """The components that are laid over another augmentation, those that have learned most first; None where E draws no taus."""
+    if components["divergence"].isna().all():
+        return None
+    known = components[components["divergence"] > DIVERGED].sort_values("divergence", ascending=False, kind="stable")
+    return [str(name).replace("_", " ") for name in known["component"]]
 
 
 def _picture(sheet: Sheet) -> Picture:
