@@ -32,7 +32,7 @@ from augury.learned import (
     save_module,
 )
 from augury.learned.augmentation import LEARNED
-from augury.learned.baselines import Unchanged
+from augury.learned.baselines import Unchanged, named_baseline
 from augury.training import Augment, Learner, Moment
 
 SHAPE = (3, 9, 8)
@@ -355,6 +355,7 @@ def test_alone_nothing_is_drawn_as_it_was_at_the_beginning() -> None:
     tau = alone.params(images, generator=generator()).tau
     assert (aug.summary(images)["divergence"] > LEARNED).tolist() == [False, True]
     assert torch.equal(tau, E.rsample(images, _after_the_shares(len(images))).detach() * torch.tensor([0, 1]))
+    assert torch.equal(aug.alone(None).params(images, generator=generator()).tau != 0, torch.ones_like(tau, dtype=torch.bool))
     assert float((aug.params(images, generator=generator()).tau < 0).double().mean()) > 0.2 > float((tau < 0).double().mean())
     assert LearnedAugmentation(G, E, share=0.2).alone().share == 0.2
     assert not aug.eval().alone().training
@@ -380,6 +381,20 @@ def test_another_augmentation_can_vary_the_images_in_the_place_of_e() -> None:
     assert torch.equal(made[target], images[target])
     everywhere = as_augment(aug, Unchanged(), alone=True)(images, labels, Moment(nn.Identity(), 0, 1, generator(4)))
     assert torch.equal(everywhere, aug.alone()(images, generator=generator(4)))
+
+
+def test_where_nothing_was_learned_the_other_augmentation_is_all_there_is() -> None:
+    G, images = BoundedTransformation.wide(3, 32, 32), torch.rand(6, 3, 32, 32, generator=generator())
+    aug = LearnedAugmentation(G, TauDistribution(3, 32, 32, tau_size=G.tau_size, concentration=G.usual(), widths=True, kept=0.5))
+    with torch.no_grad():
+        aug.network.shared += 0.1
+    labels, before = torch.zeros(6, dtype=torch.int64), named_baseline("trivialaugment", 3, 32, 32, share=0.8)
+    made, alone = (
+        augment(images, labels, Moment(nn.Identity(), 0, 1, generator(4), chosen=torch.arange(6)))
+        for augment in (as_augment(aug, before, 4, alone=True), before)
+    )
+    assert torch.equal(made, alone)
+    assert not torch.equal(made, images)
 
 
 def test_a_trainings_checkpoint_tells_what_was_learned_by_its_repr() -> None:

@@ -32,6 +32,7 @@ from augury.learned import (
     LearnedAugmentation,
     TauDistribution,
     TeachingConfig,
+    as_augment,
     save_module,
 )
 from augury.learned.augmentation import LEARNED
@@ -120,7 +121,7 @@ def test_only_target_and_test_images_are_as_deployed(points: dict[str, Points]) 
 
 def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path) -> None:
     names = [row.name for row in read_rows(None, None)]
-    without = {"without-averaging", "without-divergence", "without-kept"}
+    without = {"without-averaging", "without-divergence", "without-kept", "without-least"}
     assert set(ROWS) - set(names) == {"worst-of-4", "deployed", "random-tau-G", "learned-G"} | without
     assert {row.name for row in read_rows(None, tmp_path)} - set(names) == {"random-tau-G", "learned-G"}
     with pytest.raises(InputError, match="'best' is unknown"):
@@ -239,11 +240,17 @@ def test_of_photographs_trivialaugment_varies_the_images_and_what_was_learned_co
     assert isinstance(augment.second.rest, Unchanged)
     assert isinstance(augment.second.first, Applied)
     assert augment.second.first.augmentation.share == 0.5
+    for name, least in (("learned", LEARNED), ("without-least", None)):
+        whole = augmentation_of(ROWS[name], Points(Labels(some.first(12), some.first(8)), some), G, learned, 0.8, 10, 0)
+        over = as_augment(learned, augment.first, 12, alone=True, least=least)
+        assert repr(whole) == repr(over)
+        assert f"'least': {least}" in repr(over)
     known = augmentation_of(ROWS["deployed"], Points(Labels(some.first(12), some.first(8)), some), G, None, 0.8, 10, 0, LIT.shift)
     assert isinstance(known, Then)
     assert known.first == augment.first
     settings = json.loads(json.dumps(ROWS["learned"].settings(None)))
     assert (settings["before"], settings["least"]) == ({"grey": "crop", "RGB": "trivialaugment"}, LEARNED)
+    assert ROWS["without-least"].settings(None) == settings | {"least": None}
     assert not {"before", "least"} & set(ROWS["random-tau"].settings(None))
 
 

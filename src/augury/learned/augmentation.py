@@ -141,15 +141,15 @@ class LearnedAugmentation(nn.Module):
         first = TauDistribution(**self.network.settings).to(next(self.network.parameters())) if drawn else self.network
         return LearnedAugmentation(self.transformation, first, share=self.share if drawn else 0).train(self.training)
 
-    def alone(self) -> LearnedAugmentation:
+    def alone(self, least: Real | None = LEARNED) -> LearnedAugmentation:
         """What was learned, without what E makes as at its beginning, for images that another augmentation has varied already.
 
         Draws that are kept as at the beginning leave the image as it is: it is changed with probability 1 - kept, and at most `share`.
-        Components of tau that diverge from their beginning by no more than `LEARNED` are left out.
+        Components of tau that diverge from their beginning by no more than `least`, in nats, are left out; None: none is.
         """
         if not isinstance(self.network, TauDistribution):
             return self
-        network = TauDistribution(**self.network.settings | {"kept": 0.0, "least": LEARNED}).to(next(self.network.parameters()))
+        network = TauDistribution(**self.network.settings | {"kept": 0.0, "least": least}).to(next(self.network.parameters()))
         network.load_state_dict(self.network.state_dict())
         return LearnedAugmentation(self.transformation, network, share=min(self.share, 1 - self.network.kept)).train(self.training)
 
@@ -229,7 +229,14 @@ class LearnedAugmentation(nn.Module):
         return cls(transformation, network, share=record["share"], record=record["record"])
 
 
-def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int | None = None, *, alone: bool = False) -> Augment:
+def as_augment(
+    augmentation: LearnedAugmentation,
+    before: Augment,
+    points: int | None = None,
+    *,
+    alone: bool = False,
+    least: Real | None = LEARNED,
+) -> Augment:
     """What a training's batches are changed by: first by another augmentation, then as was learned.
 
     Parameters
@@ -242,8 +249,10 @@ def as_augment(augmentation: LearnedAugmentation, before: Augment, points: int |
     alone
         Whether the other augmentation is to vary the images, in the place of what E makes as at its beginning: then the latter is left out,
         and images that look as deployed are changed by the other one alone.
+    least
+        As of `LearnedAugmentation.alone`.
     """
-    learned = Applied(augmentation.alone() if alone else augmentation)
+    learned = Applied(augmentation.alone(least) if alone else augmentation)
     if points is None:
         return Then(before, learned)
     return Then(before, Apart(points, learned, Unchanged() if alone else Applied(augmentation.unlearned())))

@@ -62,6 +62,8 @@ class Row:
         Its name in `augury.learned.baselines`, for rows that learn nothing.
     teaching
         How E is taught before F is fitted; None: there is no E, or one that stays as it begins.
+    least
+        From which divergence on, in nats, a component of what was learned is laid over another augmentation; None: all are.
     during
         What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken; or
         half of the images are as `deployed`, after the baseline, or for RGB images after what comes before E there; None: E draws.
@@ -72,6 +74,7 @@ class Row:
     transformation: Which = "default"
     baseline: str | None = None
     teaching: TeachingConfig | None = None
+    least: Real | None = LEARNED
     during: Literal["taught", "best", "worst", "deployed"] | None = None
 
     def settings(self, trained: str | Path | None) -> dict[str, Any]:
@@ -81,7 +84,7 @@ class Row:
         taught = None if self.teaching is None else asdict(self.teaching)
         if taught is not None and taught["rule"] != "matching":
             taught = {name: value for name, value in taught.items() if name not in OF_MATCHING}
-        before = {"before": dict(BEFORE), "least": LEARNED} if self.teaching is not None and self.during is None else {}
+        before = {"before": dict(BEFORE), "least": self.least} if self.teaching is not None and self.during is None else {}
         return {"bounds": bounds, "weights": weights, "teaching": taught, "during": self.during} | before
 
 
@@ -101,6 +104,7 @@ _ROWS = (
     Row("without-averaging", "control", "wide", teaching=replace(MATCHING, averaging=0)),
     Row("without-divergence", "control", "wide", teaching=replace(MATCHING, divergence=0)),
     Row("without-kept", "control", "wide", teaching=replace(MATCHING, kept=0)),
+    Row("without-least", "control", "wide", teaching=MATCHING, least=None),
     Row("worst-of-4", "control", "wide", during="worst"),
     Row("deployed", "control", baseline="random-tau", during="deployed"),
 )
@@ -181,7 +185,7 @@ def augmentation_of(
     if row.during is None:
         assert learned is not None
         count = None if points.labels.target is None else len(points.labels.train)
-        return as_augment(learned, named_baseline(before, *shape, share=share), count, alone=before not in PLAIN)
+        return as_augment(learned, named_baseline(before, *shape, share=share), count, alone=before not in PLAIN, least=row.least)
     return Taught(usual_crop(*shape), _teacher(row, G, learned, _goal(points, seed), steps), share)
 
 

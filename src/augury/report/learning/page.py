@@ -16,8 +16,8 @@ crop before (for RGB images with mirroring); only `none` has none. Accuracies ar
 deviations over seeds; a seed draws the labels, and weights, order and augmentation follow from it. Where deployment differs, every row's F
 is fitted to training and target labels together, and rows that learn use the target besides to judge by, and change its images, which
 look as deployed, only as E did at its beginning; without a shift they judge by folds of the training labels, or by the training images
-themselves (`best-of-4`). What was learned for RGB images comes after TrivialAugment, in the place of what E drew at its beginning; so does
-what the control `deployed` knows.
+themselves (`best-of-4`). What was learned for RGB images comes after TrivialAugment, in the place of what E drew at its beginning, and only
+those components that learned something (in the control `without-least` all of them); what the control `deployed` knows comes after it too.
 
 "Above" is the mean difference to the best baseline on the same labels, in points, ± its standard error. The best baseline is the one of the
 largest mean on the test set, chosen after the fact, and so is the best learned row; `learned` is the default.
