@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from augury.cells import Cells
 from augury.errors import InputError
 from augury.report.learning import write_learning_report
+from augury.report.learning.figures import _panel
 from augury.report.learning.results import Results, scarcity_of, shift_of
 from augury.report.learning.tables import PUBLISHED, moved, of_task, published, task_name, verdicts
 
@@ -193,6 +195,21 @@ def test_the_pages_show_verdicts_tables_and_figures(tmp_path: Path) -> None:
     assert "figures/differences-mnist-10.png" in page
     with Image.open(tmp_path / "figures" / "differences-mnist-10.png") as image:
         assert image.size[0] > 300
+
+
+def test_a_panel_tells_how_many_draws_a_row_has_where_it_has_fewer(tmp_path: Path) -> None:
+    def told(folder: Path) -> tuple[list[str], str]:
+        axes = Figure().subplots()
+        _panel(axes, Results.load(folder), SHIFTED)
+        return [label.get_text() for label in axes.get_yticklabels()], axes.get_title("right")
+
+    names, remark = told(filled(tmp_path))
+    assert (set(names), remark) == (set(KINDS), "n = 3")
+    store(tmp_path, cell(SHIFTED, "learned", 3, 0.97))
+    store(tmp_path, cell(SHIFTED, "random-tau", 3, 0.95))
+    names, remark = told(tmp_path)
+    assert set(names) == {"learned", "random-tau", "crop (3)", "best-of-4 (3)", "worst-of-4 (3)"}
+    assert remark == "n = 4, else in brackets"
 
 
 def test_the_same_cells_give_the_same_bytes(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def _panel(axes: Axes, results: Results, task: str) -> None:
     if best is None:
         blank(axes)
         return
-    rows = [row for row in results.rows(task) if results.difference(task, row, best).n]
-    for place, row in enumerate(rows):
-        found = results.difference(task, row, best)
+    differences = {row: results.difference(task, row, best) for row in results.rows(task)}
+    rows = {row: found for row, found in differences.items() if found.n}
+    for place, (row, found) in enumerate(rows.items()):
         kind = str(own.loc[own["row"] == row, "kind"].iloc[0])
         colour, marker = LOOKS[kind]
         error = 0.0 if found.n < 2 else 100 * found.error
@@ -81,7 +81,8 @@ def _panel(axes: Axes, results: Results, task: str) -> None:
         if shown == -PAST:
             axes.annotate(f"{100 * found.mean:.1f}".replace("-", "−"), (shown, place), (5, 0), textcoords="offset points", va="center")
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), rows)
+    most = max(found.n for found in rows.values())
+    axes.set_yticks(range(len(rows)), [row if found.n == most else f"{row} ({found.n})" for row, found in rows.items()])
     axes.invert_yaxis()
     axes.set_xlabel(f"points above {best}")
-    remark(axes, f"n = {own['seed'].nunique()}")
+    remark(axes, f"n = {most}, else in brackets" if any(found.n < most for found in rows.values()) else f"n = {most}")
