@@ -91,6 +91,27 @@ def test_the_derivative_of_agreement_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(agreement, (tau,), eps=1e-6, atol=1e-6)
 
 
+def test_e_is_pulled_by_where_the_gradients_of_the_step_before_are() -> None:
+    torch.manual_seed(0)
+    found = taught()
+    found.module.direction, first, second = torch.randn(3, 4, 50, dtype=torch.float64).unbind()
+    found._know(torch.rand(50, dtype=torch.float64))
+    at_first = found._pull(first)  # there is none before
+    assert_allclose(found._pull(second), at_first)
+    assert not torch.allclose(found._pull(first), at_first)  # at the second
+    along = torch.randn(4, 50, dtype=torch.float64)
+    there, back = (torch.log1p(-found._agreements(first + step * along).mean()) for step in (1e-6, -1e-6))
+    assert_allclose((at_first * along).sum(), (there - back) / 2e-6, rtol=1e-6)
+
+
+def test_the_pull_is_finite_where_nothing_disagrees() -> None:
+    found = taught()
+    found.module.direction = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    found._know(torch.ones(50))
+    pull = found._pull(found.module.direction.clone())
+    assert pull.isfinite().all()
+
+
 @pytest.mark.parametrize("right", [2, -2])
 @pytest.mark.usefixtures("without_type_checks")  # hundreds of steps
 def test_the_shift_of_the_target_is_found(right: int) -> None:

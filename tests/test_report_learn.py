@@ -173,7 +173,7 @@ def test_the_page_tells_the_numbers_shows_every_picture_and_loads_nothing(folder
 @pytest.mark.parametrize(
     ("divergences", "told"),
     [
-        ({"c_7": 0.6, "c_2": 3.0, "c_3": 0.5}, "laid over trivialaugment: c 2, c 7."),
+        ({"c_7": 1.1, "c_2": 3.0, "c_3": 1.0}, "laid over trivialaugment: c 2, c 7."),
         ({}, "laid over trivialaugment: nothing, so that both rows are the same."),
     ],
 )

@@ -29,7 +29,7 @@ from augury.networks import load_weights, read_weights
 from augury.training import Augment, Moment
 from augury.transforms.border import Real
 
-LEARNED = 0.5  # nats by which a component of tau diverges from its beginning where something was learned
+LEARNED = 1.0  # nats by which a component of tau diverges from its beginning where something was learned
 
 
 class Draw(NamedTuple):

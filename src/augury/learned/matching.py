@@ -12,10 +12,19 @@ them, then all would agree, up to how images happen to be drawn; so E finds how 
 far more clearly than in one gradient of all. (Gradients are matched class by class in dataset condensation too: Zhao, Mopuri and Bilen
 2021.)
 
-E follows the derivative of agreement - divergence x sum_i log(1 + KL_i), through F, G and its own draws, KL_i being the divergence of
-component i of tau from its beginning. So what brings nothing stays as it was, and a few components may go far: the logarithm asks less of
-a component the farther it has gone. F's weights are averaged over its last steps: at each step alone it leans towards some class or
-colour, and takes that for a difference between the images.
+E descends along the derivative of
+
+    log(1 - agreement) + divergence x sum_i log(1 + KL_i),
+
+through F, G and its own draws, KL_i being the divergence of component i of tau from its beginning. By the first logarithm a component is
+worth the share of the disagreement that it takes away, be that large, as between digits of other strokes, or small, as between
+photographs of other sizes, whose gradients agree to 0.95 beforehand. By the second, what brings nothing stays as it was, and a few
+components may go far.
+
+Of a batch's gradients two things are asked: where they are, and whither they move with E. Asked of one batch, E would learn to make its own
+chance smaller, as a blur does, and both kinds of noise would be multiplied. So where they are is told by the batch of the step before.
+F's weights are averaged over its last steps: at each step alone it leans towards some class or colour, and takes that for a difference
+between the images.
 """
 
 from __future__ import annotations
@@ -122,14 +131,15 @@ class MatchingTeacher(Teacher):
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other kernels of attention have no second derivatives
             made = [Target(self._changed(E.rsample(some.images, generator), some.images), some.labels) for some in drawn]
             gradients = torch.stack([_gradient(classifier, some, differentiable=True) for some in made])
-            self._know(gradients.detach().square().mean(dim=0))
-            agreements = self._agreements(gradients)
+            now = gradients.detach()
+            self._know(now.square().mean(dim=0))
             divergences = E.divergences(torch.cat([some.images for some in drawn]))[:, self._tried]
-            loss = self.config.divergence * divergences.log1p().sum(dim=1).mean() - agreements.mean()
+            loss = self.config.divergence * divergences.log1p().sum(dim=1).mean() + (self._pull(now) * gradients).sum()
         for weight, gradient in zip(self._weights, torch.autograd.grad(loss, self._weights), strict=True):
             weight.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad()
+        agreements = self._agreements(now)
         told = [float(value.detach()) for value in (agreements.mean(), agreements.std(correction=0), divergences.sum(dim=1).mean())]
         return [-told[0], told[1], -before, told[2]]
 
@@ -159,6 +169,16 @@ class MatchingTeacher(Teacher):
         """Bring the metric up to date."""
         known = self.module.metric
         self.module.metric = squares if known.numel() != squares.numel() else known.lerp(squares, NEWER)
+
+    def _pull(self, now: Float[Tensor, "groups weights"]) -> Float[Tensor, "groups weights"]:
+        """The derivative of log(1 - agreement) in the gradients of what E makes, at those of the step before."""
+        before = self.module.matched if self.module.matched.numel() else now
+        self.module.matched = now
+        with torch.enable_grad():
+            at = before.clone().requires_grad_()
+            disagreement = 1 - self._agreements(at).mean()
+            (pull,) = torch.autograd.grad(disagreement.clamp(min=torch.finfo(at.dtype).eps).log(), at)
+        return pull
 
     def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
         """With the target's gradients, group by group."""

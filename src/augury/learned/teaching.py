@@ -65,22 +65,24 @@ class Goal:
 
 
 class State(nn.Module):
-    """What a teacher has to remember: E and the log; the direction s, or the target's gradients, their metric and F's mean weights."""
+    """What a teacher has to remember: E, the log, and s; or the target's gradients, those before, their metric and F's mean weights."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         super().__init__()
         self.network = network
         self.direction: Tensor
+        self.matched: Tensor
         self.metric: Tensor
         self.average: Tensor
         self.log: Tensor
         self.register_buffer("direction", torch.zeros(0, 0))
+        self.register_buffer("matched", torch.zeros(0, 0))
         self.register_buffer("metric", torch.zeros(0))
         self.register_buffer("average", torch.zeros(0))
         self.register_buffer("log", torch.full((rows, len(COLUMNS)), torch.nan, dtype=torch.float64))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        for name in ("direction", "metric", "average"):  # of F's shape
+        for name in ("direction", "matched", "metric", "average"):  # of F's shape
             setattr(self, name, torch.empty_like(state_dict[prefix + name]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

@@ -35,7 +35,7 @@ class TeachingConfig:
         Of `choice`: on which draw F is trained: the `best`, or one as `drawn`.
     divergence
         The weight of what keeps E near the distribution that it begins with: of `choice`, the divergence in nats, in units of an
-        advantage's standard deviation; of `matching`, the sum over tau's components of log(1 + divergence), in units of a cosine.
+        advantage's standard deviation; of `matching`, the sum over tau's components of log(1 + divergence), against log(1 - agreement).
     significance
         Of `choice`: how many standard errors of a component's mean gradient are put down to noise; see `AgreedDescent`. Most of tau's
         components make no difference that can be seen, and would drift.
@@ -117,7 +117,7 @@ class TeachingConfig:
     @classmethod
     def matching(cls) -> TeachingConfig:
         """200 changed images every 2 steps, in the first part of F's training: later F has hardly any loss left on its own images."""
-        return cls(rule="matching", draws=200, every=2, divergence=0.003, learning_rate=0.1, warmup=0.04, until=0.3)
+        return cls(rule="matching", draws=200, every=2, divergence=0.02, learning_rate=0.1, warmup=0.04, until=0.3)
 
     @classmethod
     def paper(cls) -> TeachingConfig:
