@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from augury.learned import (
     learn,
 )
 from augury.learned.baselines import Unchanged
+from augury.learned.teaching import Goal
 from augury.model import Model
 from augury.networks import build
 from augury.training import TrainingConfig, loop
@@ -283,3 +285,29 @@ def test_of_each_batch_the_share_alone_goes_through_the_transformation() -> None
     assert len(met) == 20
     assert 540 < sum(met[:10]) < 660
     assert met[10:] == [120] * 10
+
+
+@pytest.mark.parametrize("share", [0.33, 0.9])
+def test_for_matching_f_is_not_fitted_to_the_images_that_e_changes(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("augury.learned.learn")
+    fitted: list[tuple[Array, Array]] = []
+    goals: list[Goal] = []
+    monkeypatch.setattr(module, "train", lambda _, images, labels, **__: fitted.append((images, labels)))
+    monkeypatch.setattr(module, "Goal", lambda *given: goals.append(Goal(*given)) or goals[-1])
+    images, labels = digits()
+    once = np.flatnonzero((labels != 3) | (np.cumsum(labels == 3) == 1))  # a class of one image
+    quickly(train=(images[once], labels[once]), config=replace(TeachingConfig.matching(), held=share))
+    quickly(train=(images[once], labels[once]), config=replace(TeachingConfig.matching(), held=0))
+    quickly(train=(images[once], labels[once]), config=replace(OFTEN, held=share))
+    (kept, its), everything, chosen = fitted
+    assert_array_equal(everything[0], images[once])
+    assert_array_equal(chosen[0], images[once])
+    assert_array_equal(goals[1].images, images[once])
+    assert_array_equal(goals[2].images, images[once])
+    assert_array_equal(sorted(image.tobytes() for image in [*kept, *goals[0].images]), sorted(image.tobytes() for image in images[once]))
+    counts, held = (np.bincount(some, minlength=10) for some in (its, goals[0].labels))
+    assert counts[3] == 1
+    assert held[3] == 0
+    others = np.arange(10) != 3
+    whole = np.bincount(labels[once])[others]
+    assert_array_equal(held[others], np.minimum(np.round(share * whole), whole - 1))

@@ -91,17 +91,19 @@ def test_the_derivative_of_agreement_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(agreement, (tau,), eps=1e-6, atol=1e-6)
 
 
-def test_e_is_pulled_by_where_the_gradients_of_the_step_before_are() -> None:
+def test_e_is_pulled_by_the_direction_of_the_gradients_of_the_step_before() -> None:
     torch.manual_seed(0)
     found = taught()
     found.module.direction, first, second = torch.randn(3, 4, 50, dtype=torch.float64).unbind()
     found._know(torch.rand(50, dtype=torch.float64))
-    at_first = found._pull(first)  # there is none before
-    assert_allclose(found._pull(second), at_first)
-    assert not torch.allclose(found._pull(first), at_first)  # at the second
-    along = torch.randn(4, 50, dtype=torch.float64)
+    pull, along = found._pull(first), torch.randn(4, 50, dtype=torch.float64)  # there is none before
     there, back = (torch.log1p(-found._agreements(first + step * along).mean()) for step in (1e-6, -1e-6))
-    assert_allclose((at_first * along).sum(), (there - back) / 2e-6, rtol=1e-6)
+    assert_allclose((pull * along).sum(), (there - back) / 2e-6, rtol=1e-6)
+    assert_allclose(found._pull(3 * first), pull / 3)  # by the length of this one
+    scale = found._scale(first)
+    ratio = (first * scale).norm(dim=1) / (second * scale).norm(dim=1)
+    assert_allclose(found._pull(second), pull * ratio[:, None])
+    assert not torch.allclose(found._pull(first), pull)  # its direction is now that of the second
 
 
 def test_the_pull_is_finite_where_nothing_disagrees() -> None:

@@ -121,7 +121,7 @@ def test_only_target_and_test_images_are_as_deployed(points: dict[str, Points]) 
 
 def test_all_rows_but_controls_are_measured_and_g_if_there_is_one(tmp_path: Path) -> None:
     names = [row.name for row in read_rows(None, None)]
-    without = {"without-averaging", "without-divergence", "without-kept", "without-least"}
+    without = {"without-averaging", "without-divergence", "without-held", "without-kept", "without-least"}
     assert set(ROWS) - set(names) == {"worst-of-4", "deployed", "random-tau-G", "learned-G"} | without
     assert {row.name for row in read_rows(None, tmp_path)} - set(names) == {"random-tau-G", "learned-G"}
     with pytest.raises(InputError, match="'best' is unknown"):

@@ -72,9 +72,10 @@ class Taught:
 
 @dataclass(frozen=True)
 class Part:
-    """What F is fitted to, and on which points it is to do well."""
+    """What F is fitted to, what E changes, and on which points F is to do well."""
 
     train: Examples
+    changed: Examples
     target: Examples
 
 
@@ -97,8 +98,9 @@ def learn(
     """An augmentation under which a network like `model` is predicted to do well on the validation images.
 
     The network F is fitted to the training images while an augmentation network E learns, from the influence of what it makes of them,
-    what lowers F's loss on the target (*Learning to Augment Influential Data*). F is discarded: train anew with the augmentation, on all
-    labels. The model given is only copied.
+    what lowers F's loss on the target (*Learning to Augment Influential Data*); by the rule `matching`, of what it makes of a share to
+    which F is not fitted (`TeachingConfig.held`). F is discarded: train anew with the augmentation, on all labels. The model given is only
+    copied.
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ def learn(
     channels, height, width = examples.images.shape[1:]
     G = BoundedTransformation.wide(channels, height, width) if transformation is None else transformation
     E = _network(config, G, seed) if network is None else network
-    parts = list(_parts(examples, validation, folds, seed))
+    parts = [_held(part, config, seed) for part in _parts(examples, validation, folds, seed)]
     crop = usual_crop(channels, height, width) if before is None else before
     place = resolve_device(device)
     logs = []
@@ -161,7 +163,7 @@ def learn(
         for number, part in enumerate(parts):
             fitted = replace(_training(len(part.train), seed) if training is None else training, seed=seed + number)
             steps = fitted.epochs * math.ceil(len(part.train) / fitted.batch)
-            goal = Goal(part.train.images, part.train.labels, part.target.images, part.target.labels)
+            goal = Goal(part.changed.images, part.changed.labels, part.target.images, part.target.labels)
             taught = teacher(G, E, goal, config, steps)
             what = f"learning {number + 1}/{len(parts)}"
             _fit(model, part, fitted, Taught(crop, taught, share), _checkpoint(folder, number), place, what)
@@ -236,7 +238,7 @@ def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: in
         target = _examples(validation, examples.classes)
         if target.shape != examples.shape:
             raise InputError(f"validation: images of shape {target.shape}, those of train {examples.shape}; expected the same")
-        yield Part(examples, target)
+        yield Part(examples, examples, target)
         return
     fewest = int(np.bincount(examples.labels, minlength=len(examples.classes)).min())
     if not FEWEST <= folds <= fewest:
@@ -245,7 +247,22 @@ def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: in
         )
     split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(examples.labels, examples.labels)
     for kept, left in split:
-        yield Part(examples.select(kept), examples.select(left))
+        some = examples.select(kept)
+        yield Part(some, some, examples.select(left))
+
+
+def _held(part: Part, config: TeachingConfig, seed: int) -> Part:
+    """The part with training images held apart for E, of each class its share, where there are two of it; without any as it was."""
+    share = config.held if config.rule == "matching" else 0
+    order = np.random.default_rng(seed).permutation(len(part.train))
+    held: list[int] = []
+    for label in np.unique(part.train.labels) if share else ():
+        its = order[part.train.labels[order] == label]
+        held.extend(its[: min(max(1, round(share * len(its))), len(its) - 1)])
+    if not held:
+        return part
+    apart = np.isin(np.arange(len(part.train)), held)
+    return Part(part.train.select(np.flatnonzero(~apart)), part.train.select(np.flatnonzero(apart)), part.target)
 
 
 def _examples(given: Labelled, classes: tuple[str, ...] | None = None) -> Examples:

@@ -22,9 +22,10 @@ photographs of other sizes, whose gradients agree to 0.95 beforehand. By the sec
 components may go far.
 
 Of a batch's gradients two things are asked: where they are, and whither they move with E. Asked of one batch, E would learn to make its own
-chance smaller, as a blur does, and both kinds of noise would be multiplied. So where they are is told by the batch of the step before.
-F's weights are averaged over its last steps: at each step alone it leans towards some class or colour, and takes that for a difference
-between the images.
+chance smaller, as a blur does, and both kinds of noise would be multiplied. So their direction is that of the batch of the step before. Nor
+are E's images among those to which F is fitted (`TeachingConfig.held`): F has hardly any loss left on its own, and E would learn to make
+them as hard as new ones, such as the target's, by smaller or paler digits. F's weights are averaged over its last steps: at each step alone
+it leans towards some class or colour, and takes that for a difference between the images.
 """
 
 from __future__ import annotations
@@ -171,21 +172,26 @@ class MatchingTeacher(Teacher):
         self.module.metric = squares if known.numel() != squares.numel() else known.lerp(squares, NEWER)
 
     def _pull(self, now: Float[Tensor, "groups weights"]) -> Float[Tensor, "groups weights"]:
-        """The derivative of log(1 - agreement) in the gradients of what E makes, at those of the step before."""
-        before = self.module.matched if self.module.matched.numel() else now
-        self.module.matched = now
-        with torch.enable_grad():
-            at = before.clone().requires_grad_()
-            disagreement = 1 - self._agreements(at).mean()
-            (pull,) = torch.autograd.grad(disagreement.clamp(min=torch.finfo(at.dtype).eps).log(), at)
-        return pull
+        """The derivative of log(1 - agreement) in these gradients, if they had the direction of those of the step before."""
+        known = self.module.matched if self.module.matched.numel() else now
+        self.module.matched, scale = now, self._scale(now)
+        before, wanted = functional.normalize(known * scale), functional.normalize(self.module.direction * scale)
+        cosines = (before * wanted).sum(dim=1, keepdim=True)
+        disagreement = (1 - cosines.mean()).clamp(min=torch.finfo(now.dtype).eps)
+        lengths = torch.linalg.vector_norm(now * scale, dim=1, keepdim=True).clamp(min=torch.finfo(now.dtype).tiny)
+        return (cosines * before - wanted) * scale / (len(now) * disagreement * lengths)
 
     def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
         """With the target's gradients, group by group."""
+        scale = self._scale(gradients)
+        return functional.cosine_similarity(gradients * scale, self.module.direction * scale)
+
+    def _scale(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " weights"]:
+        """By what weights are multiplied so that their inner product is the metric's."""
         known = self.module.metric
         root = (known if known.numel() else gradients.detach().square().mean(dim=0)).sqrt()
-        scale = (root + FLOOR * root.max()).clamp(min=torch.finfo(root.dtype).tiny).rsqrt()
-        return functional.cosine_similarity(gradients * scale, self.module.direction * scale)
+        scale: Tensor = (root + FLOOR * root.max()).clamp(min=torch.finfo(root.dtype).tiny).rsqrt()
+        return scale
 
     @property
     def _distribution(self) -> TauDistribution:

@@ -46,6 +46,9 @@ class TeachingConfig:
         Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
     averaging
         Of `matching`: how much of the mean of F's weights, by which E is taught, is kept at a step; 0: E is taught by F as it is.
+    held
+        Of `matching`: the share of the training images that E changes, and to which the F that teaches is not fitted; 0: E changes those to
+        which F is fitted. A class keeps at least one image for each.
     kept
         Of `matching`: the share of the draws that E, once taught, still makes as at the beginning.
     damping
@@ -74,6 +77,7 @@ class TeachingConfig:
     significance: Real = 3.0
     every: int = 100
     averaging: Real = 0.98
+    held: Real = 0.33
     kept: Real = 0.5
     curvature_points: int = 1000
     damping: Real = 0.1
@@ -104,6 +108,8 @@ class TeachingConfig:
             raise InputError(
                 f"averaging: {self.averaging}; expected how much of the mean is kept at a step, from 0 to below 1, such as 0.98"
             )
+        if not 0 <= self.held < 1:
+            raise InputError(f"held: {self.held}; expected a share of the training images, from 0 to below 1, such as 0.33")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup: {self.warmup}; expected a share of the steps, from 0 to below 1")
         if not self.warmup < self.until <= 1:

@@ -18,7 +18,7 @@ from torch import nn
 from augury.data import Examples
 from augury.experiment.learning.rows import Row, augmentation_of, transformation_of
 from augury.experiment.learning.tasks import Points, Task
-from augury.learned import LearnedAugmentation, WarpingTransformation, learn
+from augury.learned import LearnedAugmentation, TeachingConfig, WarpingTransformation, learn
 from augury.model import Model, features
 from augury.networks import Network, build
 from augury.training import TrainingConfig, train
@@ -104,7 +104,7 @@ def _search(task: Task, points: Points, row: Row, G: WarpingTransformation, seed
         labels.target,
         transformation=G,
         config=row.teaching,
-        training=_searching(task, points, seed),
+        training=_searching(task, points, row.teaching, seed),
         share=fitting.share,
         folds=fitting.folds,
         seed=seed,
@@ -113,15 +113,16 @@ def _search(task: Task, points: Points, row: Row, G: WarpingTransformation, seed
     )
 
 
-def _searching(task: Task, points: Points, seed: int) -> TrainingConfig:
+def _searching(task: Task, points: Points, teaching: TeachingConfig | None, seed: int) -> TrainingConfig:
     """How each F is fitted that teaches E."""
-    return task.fitting.config(_fold(task, points), task.fitting.search, seed + SEARCH)
+    return task.fitting.config(_fold(task, points, teaching), task.fitting.search, seed + SEARCH)
 
 
-def _fold(task: Task, points: Points) -> int:
-    """To how many points such an F is fitted."""
+def _fold(task: Task, points: Points, teaching: TeachingConfig | None) -> int:
+    """To about how many points such an F is fitted."""
     count = len(points.labels.train)
-    return count if points.labels.target is not None else count - count // task.fitting.folds
+    whole = count if points.labels.target is not None else count - count // task.fitting.folds
+    return whole - (round(teaching.held * whole) if teaching is not None and teaching.rule == "matching" else 0)
 
 
 def _searched(task: Task, points: Points, row: Row) -> int:
@@ -129,9 +130,9 @@ def _searched(task: Task, points: Points, row: Row) -> int:
     if row.teaching is None:
         return 0
     parts = 1 if points.labels.target is not None else task.fitting.folds
-    whole = _searching(task, points, 0)
+    whole = _searching(task, points, row.teaching, 0)
     taught = replace(whole, epochs=math.ceil(row.teaching.until * whole.epochs))
-    return parts * _steps(taught, _fold(task, points))
+    return parts * _steps(taught, _fold(task, points, row.teaching))
 
 
 def _steps(config: TrainingConfig, points: int) -> int:

@@ -41,7 +41,7 @@ Kind = Literal["baseline", "learned", "control"]
 Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
-OF_MATCHING = ("averaging", "kept")  # settings of the teaching at which other rules do not look
+OF_MATCHING = ("averaging", "held", "kept")  # settings of the teaching at which other rules do not look
 HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 
@@ -103,6 +103,7 @@ _ROWS = (
     Row("best-of-4", "learned", "wide", during="best"),
     Row("without-averaging", "control", "wide", teaching=replace(MATCHING, averaging=0)),
     Row("without-divergence", "control", "wide", teaching=replace(MATCHING, divergence=0)),
+    Row("without-held", "control", "wide", teaching=replace(MATCHING, held=0)),
     Row("without-kept", "control", "wide", teaching=replace(MATCHING, kept=0)),
     Row("without-least", "control", "wide", teaching=MATCHING, least=None),
     Row("worst-of-4", "control", "wide", during="worst"),
