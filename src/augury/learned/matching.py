@@ -179,7 +179,8 @@ class MatchingTeacher(Teacher):
         cosines = (before * wanted).sum(dim=1, keepdim=True)
         disagreement = (1 - cosines.mean()).clamp(min=torch.finfo(now.dtype).eps)
         lengths = torch.linalg.vector_norm(now * scale, dim=1, keepdim=True).clamp(min=torch.finfo(now.dtype).tiny)
-        return (cosines * before - wanted) * scale / (len(now) * disagreement * lengths)
+        pull: Tensor = (cosines * before - wanted) * scale / (len(now) * disagreement * lengths)
+        return pull
 
     def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
         """With the target's gradients, group by group."""
