@@ -6,6 +6,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def flat(F: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([weight.grad.flatten() for weight in copied.parameters() if weight.grad is not None])
 
 
-def test_agreements_are_cosines_of_each_groups_gradients_in_the_metric_of_their_squares() -> None:
+def test_agreements_are_those_of_each_groups_gradients_in_the_metric_of_their_squares() -> None:
     found, F = taught(), network().eval()
     classifier = Classifier.of(F, batch()[0])
     found._solve(classifier, batch()[0], torch.Generator())
@@ -67,9 +69,7 @@ def test_agreements_are_cosines_of_each_groups_gradients_in_the_metric_of_their_
         metric = squares if metric is None else (1 - NEWER) * metric + NEWER * squares
         scale = 1 / (metric.sqrt() + FLOOR * metric.sqrt().max())
         wanted = [flat(F, aim[labels == k], labels[labels == k]) for k in range(10)]
-        expected = [
-            (g * t * scale).sum() / ((g * g * scale).sum() * (t * t * scale).sum()).sqrt() for g, t in zip(by_hand, wanted, strict=True)
-        ]
+        expected = [1 - ((g - t).square() * scale).sum() / ((g * g + t * t) * scale).sum() for g, t in zip(by_hand, wanted, strict=True)]
         assert_allclose(found._agreements(by_hand), torch.stack(expected), rtol=1e-4)
 
 
@@ -91,27 +91,59 @@ def test_the_derivative_of_agreement_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(agreement, (tau,), eps=1e-6, atol=1e-6)
 
 
-def test_e_is_pulled_by_the_direction_of_the_gradients_of_the_step_before() -> None:
+def disagreement(found: MatchingTeacher, there: Tensor, here: Tensor) -> Tensor:
+    """The log of 1 - agreement, what the squares are divided by being that of gradients `here`."""
+    scale, wanted = found._scale(here), found.module.direction
+    lengths = ((here.square() + wanted.square()) * scale**2).sum(dim=1)
+    return (((there - wanted).square() * scale**2).sum(dim=1) / lengths).mean().log()
+
+
+def test_e_is_pulled_along_the_derivative_where_gradients_have_no_chance_in_them() -> None:
     torch.manual_seed(0)
     found = taught()
-    found.module.direction, first, second = torch.randn(3, 4, 50, dtype=torch.float64).unbind()
+    found.module.direction, first, along = torch.randn(3, 4, 50, dtype=torch.float64).unbind()
     found._know(torch.rand(50, dtype=torch.float64))
-    pull, along = found._pull(first), torch.randn(4, 50, dtype=torch.float64)  # there is none before
-    there, back = (torch.log1p(-found._agreements(first + step * along).mean()) for step in (1e-6, -1e-6))
-    assert_allclose((pull * along).sum(), (there - back) / 2e-6, rtol=1e-6)
-    assert_allclose(found._pull(3 * first), pull / 3)  # by the length of this one
-    scale = found._scale(first)
-    ratio = (first * scale).norm(dim=1) / (second * scale).norm(dim=1)
-    assert_allclose(found._pull(second), pull * ratio[:, None])
-    assert not torch.allclose(found._pull(first), pull)  # its direction is now that of the second
+    assert_allclose(disagreement(found, first, first), torch.log1p(-found._agreements(first).mean()))
+    there, back = (disagreement(found, first + step * along, first) for step in (1e-6, -1e-6))
+    for _ in range(2):  # there is none before, and the same before
+        assert_allclose((found._pull(first) * along).sum(), (there - back) / 2e-6, rtol=1e-6)
 
 
-def test_the_pull_is_finite_where_nothing_disagrees() -> None:
+@hypothesis.given(st.integers(0, 1000), st.floats(1e-3, 1e3))
+def test_the_unit_of_the_loss_makes_no_difference(seed: int, unit: float) -> None:
+    found, other, generator = taught(), taught(), torch.Generator().manual_seed(seed)
+    wanted, first, second = torch.randn(3, 4, 50, dtype=torch.float64, generator=generator).unbind()
+    found.module.direction, other.module.direction = wanted, unit * wanted
+    for one, factor in ((found, 1.0), (other, unit)):
+        one._know((factor * first).square().mean(dim=0))
+        one._pull(factor * first)
+    assert_allclose(found._agreements(second), other._agreements(unit * second))
+    assert_allclose(found._pull(second), unit * other._pull(unit * second))
+
+
+def mean_pull(mean: Tensor, target: Tensor) -> Tensor:
+    """Of 2,000 steps, whose gradients have chance in them that is twice as long as their mean."""
+    found, generator = taught(), torch.Generator().manual_seed(0)
+    found._know(torch.ones(mean.shape[1], dtype=torch.float64))
+    found.module.direction = target
+    chance = (2 * torch.randn(mean.shape, dtype=torch.float64, generator=generator) for _ in range(2000))
+    return torch.stack([found._pull(mean + some) for some in chance][1:]).mean(dim=0)
+
+
+def test_chance_in_the_gradients_leaves_the_pull_where_their_means_pull() -> None:
+    mean, apart = torch.randn(2, 1, 4000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).unbind()
+    pull = mean_pull(mean, mean + apart)
+    assert functional.cosine_similarity(pull, -apart) > 0.99
+    assert mean_pull(mean, mean).norm() < 0.1 * pull.norm()  # nothing moves where the means agree
+
+
+def test_the_pull_is_finite_where_nothing_disagrees_and_where_there_is_none() -> None:
     found = taught()
     found.module.direction = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
     found._know(torch.ones(50))
-    pull = found._pull(found.module.direction.clone())
-    assert pull.isfinite().all()
+    assert found._pull(found.module.direction.clone()).isfinite().all()
+    assert found._pull(torch.zeros(4, 50)).isfinite().all()
+    assert found._pull(-found.module.direction).isfinite().all()
 
 
 @pytest.mark.parametrize("right", [2, -2])
@@ -221,7 +253,7 @@ def test_many_classes_are_matched_in_groups_and_drawn_as_often_as_the_target_has
     images = np.random.default_rng(0).random((230, 1, 8, 8), dtype=np.float32)
     labels = np.arange(230) % 23
     few = np.repeat([3, 13, 5, 50], [3, 9, 4, 2])  # 50 is no training image's
-    found = taught(aim=Goal(images, labels, images[: len(few)], few), draws=4000)
+    found = taught(aim=Goal(images, labels, images[: len(few)], few), draws=1000)
     assert [group.tolist() for group in found._groups] == [[3], [5], [13]]
     many = taught(aim=Goal(images, labels, images, labels))
     assert len(many._groups) == GROUPS

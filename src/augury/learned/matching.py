@@ -3,14 +3,15 @@
 Let g_k be the gradient of F's mean loss, in all weights, on training images of group k as E changes them, and t_k that on the target's
 images of the same group. The groups are the classes, or, of more than `GROUPS`, so many groups of classes. Their agreement is
 
-    agreement(E) = mean_k <g_k, t_k> / (|g_k| |t_k|),    <a, b> = sum_j a_j b_j / (sqrt(v_j) + e),
+    agreement(E) = mean_k 2 <g_k, t_k> / (|g_k|^2 + |t_k|^2),    <a, b> = sum_j a_j b_j / (sqrt(v_j) + e),
 
-v being a running mean of the g_k^2: the mean cosine between the steps that Adam would take for either. Each cosine is influence on the
-target through all layers, the Hessian being replaced by the diagonal of that metric, per unit of length; where influence through the last
-layer takes F's features as given, this one sees what would change them. Were the target's images the training images, changed as E changes
-them, then all would agree, up to how images happen to be drawn; so E finds how deployment differs, and class by class it is seen
-far more clearly than in one gradient of all. (Gradients are matched class by class in dataset condensation too: Zhao, Mopuri and Bilen
-2021.)
+v being a running mean of the g_k^2: a cosine between the steps that Adam would take for either, less what their lengths differ by (Lin's
+coefficient of concordance, 1989, but for the means that are subtracted there). It is influence on the target through all layers, the
+Hessian being replaced by the diagonal of that metric, in relation to how long both are; where influence through the last layer takes F's
+features as given, this sees what would change them. 1 - agreement is the mean of |g_k - t_k|^2 / (|g_k|^2 + |t_k|^2): were the target's
+images the training images, changed as E changes them, nothing would be left of it, up to how images happen to be drawn. So E finds how
+deployment differs, and class by class it is seen far more clearly than in one gradient of all. (Gradients are matched class by class in
+dataset condensation too: Zhao, Mopuri and Bilen 2021.)
 
 E descends along the derivative of
 
@@ -21,11 +22,18 @@ worth the share of the disagreement that it takes away, be that large, as betwee
 photographs of other sizes, whose gradients agree to 0.95 beforehand. By the second, what brings nothing stays as it was, and a few
 components may go far.
 
-Of a batch's gradients two things are asked: where they are, and whither they move with E. Asked of one batch, E would learn to make its own
-chance smaller, as a blur does, and both kinds of noise would be multiplied. So their direction is that of the batch of the step before. Nor
-are E's images among those to which F is fitted (`TeachingConfig.held`): F has hardly any loss left on its own, and E would learn to make
-them as hard as new ones, such as the target's, by smaller or paler digits. F's weights are averaged over its last steps: at each step alone
-it leans towards some class or colour, and takes that for a difference between the images.
+Three things would mislead E.
+
+Chance in the batch. Of g two things are asked: where it is, and whither it moves with E. Asked of one batch, E would learn to make its
+own chance smaller, as a blur does, since |g|^2 is the squared length of the mean gradient and of the chance in it. So |g - t|^2 is derived
+as 2 <g' - t, dg>, where g' is the gradient of another batch, that of the step before: a mean without chance. What the squares are divided
+by is taken as it is; whatever it is, nothing moves where the means agree.
+
+Images that F knows. Those that E changes are not among those to which F is fitted (`TeachingConfig.held`): F has hardly any loss left on
+its own, and E would learn to make them as hard as new ones, such as the target's, by smaller or paler digits.
+
+The moment. F's weights are averaged over its last steps: at each step alone it leans towards some class or colour, and takes that for a
+difference between the images.
 """
 
 from __future__ import annotations
@@ -172,20 +180,23 @@ class MatchingTeacher(Teacher):
         self.module.metric = squares if known.numel() != squares.numel() else known.lerp(squares, NEWER)
 
     def _pull(self, now: Float[Tensor, "groups weights"]) -> Float[Tensor, "groups weights"]:
-        """The derivative of log(1 - agreement) in these gradients, if they had the direction of those of the step before."""
+        """The derivative of log(1 - agreement) in these gradients, which are where those of the step before are."""
         known = self.module.matched if self.module.matched.numel() else now
         self.module.matched, scale = now, self._scale(now)
-        before, wanted = functional.normalize(known * scale), functional.normalize(self.module.direction * scale)
-        cosines = (before * wanted).sum(dim=1, keepdim=True)
-        disagreement = (1 - cosines.mean()).clamp(min=torch.finfo(now.dtype).eps)
-        lengths = torch.linalg.vector_norm(now * scale, dim=1, keepdim=True).clamp(min=torch.finfo(now.dtype).tiny)
-        pull: Tensor = (cosines * before - wanted) * scale / (len(now) * disagreement * lengths)
+        here, before, wanted = now * scale, known * scale, self.module.direction * scale
+        lengths = (_squares(here) + _squares(before)) / 2 + _squares(wanted)
+        lengths = lengths.clamp(min=torch.finfo(now.dtype).tiny)
+        disagreement = ((_squares(here - wanted) + _squares(before - wanted)) / 2 / lengths).sum()
+        pull: Tensor = 2 * (before - wanted) * scale / lengths / disagreement.clamp(min=torch.finfo(now.dtype).eps)
         return pull
 
     def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
         """With the target's gradients, group by group."""
         scale = self._scale(gradients)
-        return functional.cosine_similarity(gradients * scale, self.module.direction * scale)
+        here, wanted = gradients * scale, self.module.direction * scale
+        lengths = (_squares(here) + _squares(wanted)).clamp(min=torch.finfo(here.dtype).tiny)
+        agreements: Tensor = 2 * (here * wanted).sum(dim=1) / lengths[:, 0]
+        return agreements
 
     def _scale(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " weights"]:
         """By what weights are multiplied so that their inner product is the metric's."""
@@ -204,6 +215,10 @@ class MatchingTeacher(Teacher):
 def _floats(network: nn.Module) -> list[Tensor]:
     """Weights and buffers that can be averaged."""
     return [value for value in network.state_dict().values() if value.is_floating_point()]
+
+
+def _squares(gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, "groups 1"]:
+    return gradients.square().sum(dim=1, keepdim=True)
 
 
 def _part(target: Target, labels: Labels) -> Target:
