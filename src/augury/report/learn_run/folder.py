@@ -22,8 +22,8 @@ EFFECT = (
     "(negative helps), dashed for those that F was then trained on;"
 )
 AGREEMENT = (
-    "While F was fitted: how well the gradients of what E makes of the training images agree with the target’s, class by class "
-    f"(−1: entirely), dashed for what it made at its beginning, looked at now and then; {FAR}"
+    "While F was fitted: how well the gradients of what E makes of the training images agree with the target’s, class by class, in "
+    f"direction and length (−1: entirely), dashed for what it made at its beginning, looked at now and then; {FAR}"
 )
 GRID = ("grid_before", "grid_after", "grid_flow", "grid_labels")
 
