@@ -253,12 +253,11 @@ def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: in
 
 def _held(part: Part, config: TeachingConfig, seed: int) -> Part:
     """The part with training images held apart for E, of each class its share, where there are two of it; without any as it was."""
-    share = config.held if config.rule == "matching" else 0
     order = np.random.default_rng(seed).permutation(len(part.train))
     held: list[int] = []
-    for label in np.unique(part.train.labels) if share else ():
+    for label in np.unique(part.train.labels) if config.apart else ():
         its = order[part.train.labels[order] == label]
-        held.extend(its[: min(max(1, round(share * len(its))), len(its) - 1)])
+        held.extend(its[: min(max(1, round(config.apart * len(its))), len(its) - 1)])
     if not held:
         return part
     apart = np.isin(np.arange(len(part.train)), held)

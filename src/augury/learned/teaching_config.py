@@ -115,6 +115,11 @@ class TeachingConfig:
         if not self.warmup < self.until <= 1:
             raise InputError(f"until: {self.until}; expected a share of the steps, above warmup ({self.warmup}) and at most 1")
 
+    @property
+    def apart(self) -> float:
+        """The share of the training images to which F is not fitted: `held` of `matching`, none of other rules."""
+        return self.held if self.rule == "matching" else 0
+
     @classmethod
     def of(cls, rule: Rule) -> TeachingConfig:
         """The defaults of a rule."""

@@ -122,7 +122,7 @@ def _fold(task: Task, points: Points, teaching: TeachingConfig | None) -> int:
     """To about how many points such an F is fitted."""
     count = len(points.labels.train)
     whole = count if points.labels.target is not None else count - count // task.fitting.folds
-    return whole - (round(teaching.held * whole) if teaching is not None and teaching.rule == "matching" else 0)
+    return whole - (0 if teaching is None else round(teaching.apart * whole))
 
 
 def _searched(task: Task, points: Points, row: Row) -> int:
