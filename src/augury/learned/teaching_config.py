@@ -118,7 +118,7 @@ class TeachingConfig:
     @property
     def apart(self) -> float:
         """The share of the training images to which F is not fitted: `held` of `matching`, none of other rules."""
-        return self.held if self.rule == "matching" else 0
+        return self.held if self.rule == "matching" else 0.0
 
     @classmethod
     def of(cls, rule: Rule) -> TeachingConfig:
