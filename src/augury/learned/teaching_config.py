@@ -116,9 +116,9 @@ class TeachingConfig:
             raise InputError(f"until: {self.until}; expected a share of the steps, above warmup ({self.warmup}) and at most 1")
 
     @property
-    def apart(self) -> float:
+    def apart(self) -> Real:
         """The share of the training images to which F is not fitted: `held` of `matching`, none of other rules."""
-        return self.held if self.rule == "matching" else 0.0
+        return self.held if self.rule == "matching" else 0
 
     @classmethod
     def of(cls, rule: Rule) -> TeachingConfig:
