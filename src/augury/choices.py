@@ -49,7 +49,7 @@ LEARNING_ROWS = (
         "learned-gradient",
         "learned-literal",
     ),
-    *("best-of-4", "without-averaging", "without-divergence", "without-held", "without-kept", "without-least", "worst-of-4", "deployed"),
+    *("best-of-4", "without-averaging", "without-divergence", "without-held", "with-kept", "without-least", "worst-of-4", "deployed"),
 )
 
 RECHOSEN_TASKS = ("mnist-translate", "mnist-rotate", "cifar10", "cifar10-ready")

@@ -78,7 +78,7 @@ class TeachingConfig:
     every: int = 100
     averaging: Real = 0.98
     held: Real = 0.33
-    kept: Real = 0.5
+    kept: Real = 0.0
     curvature_points: int = 1000
     damping: Real = 0.1
     bounded: bool = True

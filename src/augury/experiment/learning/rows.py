@@ -42,7 +42,6 @@ Which = Literal["default", "wide", "trained"]
 
 MOST = 6000  # training images that serve as their own target
 OF_MATCHING = ("averaging", "held", "kept")  # settings of the teaching at which other rules do not look
-HALF = 0.5  # of the images, are as deployed in the row that knows the shift
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Row:
         From which divergence on, in nats, a component of what was learned is laid over another augmentation; None: all are.
     during
         What happens while F is fitted: E is `taught` further, or of 4 draws an image the `best`, or the `worst`, by influence is taken; or
-        half of the images are as `deployed`, after the baseline, or for RGB images after what comes before E there; None: E draws.
+        as many images as E changes are as `deployed`, after the baseline, or for RGB images after what comes before E there; None: E draws.
     """
 
     name: str
@@ -104,7 +103,7 @@ _ROWS = (
     Row("without-averaging", "control", "wide", teaching=replace(MATCHING, averaging=0)),
     Row("without-divergence", "control", "wide", teaching=replace(MATCHING, divergence=0)),
     Row("without-held", "control", "wide", teaching=replace(MATCHING, held=0)),
-    Row("without-kept", "control", "wide", teaching=replace(MATCHING, kept=0)),
+    Row("with-kept", "control", "wide", teaching=replace(MATCHING, kept=0.5)),
     Row("without-least", "control", "wide", teaching=MATCHING, least=None),
     Row("worst-of-4", "control", "wide", during="worst"),
     Row("deployed", "control", baseline="random-tau", during="deployed"),
@@ -182,7 +181,7 @@ def augmentation_of(
         baseline = named_baseline(name, *shape, transformation=G, share=share)
         if row.during is None:
             return baseline
-        return Then(baseline, Apart(len(points.labels.train), Share(_known(row, shift), HALF), Unchanged()))
+        return Then(baseline, Apart(len(points.labels.train), Share(_known(row, shift), share), Unchanged()))
     if row.during is None:
         assert learned is not None
         count = None if points.labels.target is None else len(points.labels.train)
