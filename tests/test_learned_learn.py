@@ -287,6 +287,20 @@ def test_of_each_batch_the_share_alone_goes_through_the_transformation() -> None
     assert met[10:] == [120] * 10
 
 
+@pytest.mark.parametrize(
+    ("kept", "target", "expected"), [(None, True, 0), (None, False, 0.5), (0.25, True, 0.25), (0.25, False, 0.25), (0, False, 0)]
+)
+def test_of_matching_half_of_the_draws_stay_as_they_were_only_without_a_target(
+    kept: float | None, *, target: bool, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("augury.learned.learn"), "train", lambda *_, **__: None)
+    given = {} if target else {"validation": None, "folds": 2}
+    found = quickly(config=replace(TeachingConfig.matching(), kept=kept), **given)
+    assert isinstance(found.network, TauDistribution)
+    assert found.network.kept == expected
+    assert found.record["config"]["kept"] == kept
+
+
 @pytest.mark.parametrize("share", [0.33, 0.9])
 def test_for_matching_f_is_not_fitted_to_the_images_that_e_changes(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("augury.learned.learn")

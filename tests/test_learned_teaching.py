@@ -446,6 +446,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str, 
         ({"until": 0.05}, "until: 0.05; expected a share of the steps, above warmup \\(0.05\\) and at most 1"),
         ({"held": 1}, "held: 1; expected a share of the training images, from 0 to below 1, such as 0.33"),
         ({"averaging": 1}, "averaging: 1; expected how much of the mean is kept at a step, from 0 to below 1, such as 0.98"),
+        ({"kept": 1}, "kept: 1; expected a share of E's draws, from 0 to below 1, such as 0.5, or None"),
         ({"clip": 0}, "clip: 0; expected a positive norm, such as 1, or None"),
     ],
 )

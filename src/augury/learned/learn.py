@@ -39,6 +39,7 @@ Labelled = Examples | tuple[Any, Any]
 
 STEPS, BATCH = 1500, 64  # of F by default, however few images there are
 FEWEST = 2  # folds, and points of each class
+KEPT = 0.5  # of the draws, as at E's beginning, where no images as deployed tell what should take their place
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def learn(
     examples = _examples(train)
     channels, height, width = examples.images.shape[1:]
     G = BoundedTransformation.wide(channels, height, width) if transformation is None else transformation
-    E = _network(config, G, seed) if network is None else network
+    E = _network(config, G, seed, deployed=validation is not None) if network is None else network
     parts = [_held(part, config, seed) for part in _parts(examples, validation, folds, seed)]
     crop = usual_crop(channels, height, width) if before is None else before
     place = resolve_device(device)
@@ -222,13 +223,14 @@ def _config(network: nn.Module | None) -> TeachingConfig:
     return TeachingConfig.of("matching" if network is None or teaches("matching", network) else "gradient")
 
 
-def _network(config: TeachingConfig, G: WarpingTransformation, seed: int) -> TauDistribution | AugmentationNetwork:
-    """E by default: a distribution that begins within the usual bounds, or the paper's network."""
+def _network(config: TeachingConfig, G: WarpingTransformation, seed: int, *, deployed: bool) -> TauDistribution | AugmentationNetwork:
+    """E by default: a distribution that begins within the usual bounds, or the paper's network; `deployed`: there is a target."""
     shape = (G.channels, G.height, G.width)
     if config.rule == "gradient":
         return AugmentationNetwork(*shape, tau_size=G.tau_size, seed=seed)
     first = G.usual() if isinstance(G, BoundedTransformation) else 1.0
-    moved: dict[str, Any] = {"widths": True, "kept": config.kept} if config.rule == "matching" else {}
+    unless = 0.0 if deployed else KEPT
+    moved: dict[str, Any] = {"widths": True, "kept": unless if config.kept is None else config.kept} if config.rule == "matching" else {}
     return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, seed=seed, **moved)
 
 

@@ -50,7 +50,8 @@ class TeachingConfig:
         Of `matching`: the share of the training images that E changes, and to which the F that teaches is not fitted; 0: E changes those to
         which F is fitted. A class keeps at least one image for each.
     kept
-        Of `matching`: the share of the draws that E, once taught, still makes as at the beginning.
+        Of `matching`: the share of the draws that E, once taught, still makes as at the beginning. None: none of them, or half where
+        there are no images as deployed, and so nothing that should take their place.
     damping
         Share of the Hessian's trace by class that is added to its diagonal.
     bounded
@@ -78,7 +79,7 @@ class TeachingConfig:
     every: int = 100
     averaging: Real = 0.98
     held: Real = 0.33
-    kept: Real = 0.0
+    kept: Real | None = None
     curvature_points: int = 1000
     damping: Real = 0.1
     bounded: bool = True
@@ -110,6 +111,8 @@ class TeachingConfig:
             )
         if not 0 <= self.held < 1:
             raise InputError(f"held: {self.held}; expected a share of the training images, from 0 to below 1, such as 0.33")
+        if self.kept is not None and not 0 <= self.kept < 1:
+            raise InputError(f"kept: {self.kept}; expected a share of E's draws, from 0 to below 1, such as 0.5, or None")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup: {self.warmup}; expected a share of the steps, from 0 to below 1")
         if not self.warmup < self.until <= 1:

@@ -25,7 +25,12 @@ largest mean on the test set, chosen after the fact, and so is the best learned 
 LEARNED = """Mean and deviation of the components of tau, each from −1 to 1 within the bounds of the row, whose means have moved farthest
 from 0, where E begins; averaged over seeds.
 """
-TOLD = ("learned", "learned-choice", *(f"without-{part}" for part in ("averaging", "divergence", "held")), "with-kept")  # of which it is told
+TOLD = (
+    "learned",
+    "learned-choice",
+    *(f"without-{part}" for part in ("averaging", "divergence", "held")),
+    "with-kept",
+)  # of which it is told
 FIGURES = "Differences to the best baseline, in points, with standard errors; the numbers are those of [the tables](tables.md).\n"
 TABLES = """# Every row, task by task
 
