@@ -120,7 +120,7 @@ class Task:
 
 FITTINGS = {
     "mnist-1": Fitting("strided", SMALL, steps=3000, search=1500),
-    "mnist-10": Fitting("strided", SMALL, steps=6000, search=1500),
+    "mnist-10": Fitting("resnet20", RESIDUAL, steps=2000, search=1000),  # 43 epochs; small classifiers stay below 99.2 %
     "cifar10-10": Fitting("resnet20", RESIDUAL, steps=1900, search=1400),  # 60 epochs
     "cifar10-100": Fitting("resnet20", RESIDUAL, steps=2000, search=700),  # 5 epochs
 }
