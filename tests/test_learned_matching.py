@@ -20,7 +20,7 @@ from augury.learned import BoundedTransformation, TauDistribution, TeachingConfi
 from augury.learned.baselines import Unchanged
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught
-from augury.learned.matching import FLOOR, GROUPS, NEWER, MatchingTeacher, _gradient
+from augury.learned.matching import FLOOR, GROUPS, NEWER, OF_TARGET, MatchingTeacher, _gradient
 from augury.learned.objective import Target
 from augury.learned.teachers import teacher
 from augury.learned.teaching import Goal
@@ -269,6 +269,34 @@ def test_many_classes_are_matched_in_groups_and_drawn_as_often_as_the_target_has
     assert share == pytest.approx(0.75, abs=0.2)
     place = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     assert_array_equal([place[image.tobytes()] for image in drawn.images.numpy()], drawn.labels)
+
+
+def test_of_a_large_target_a_few_images_of_each_group_are_looked_at_anew_in_every_step() -> None:
+    images, labels = digits()
+    F = network().eval()
+    classifier, generator = Classifier.of(F, batch()[0]), torch.Generator().manual_seed(0)
+    found = taught(aim=Goal(images[:50], labels[:50], images, labels), draws=60)
+    most = OF_TARGET * 60 // len(found._groups)
+    assert min(np.bincount(labels)) > 2 * most
+    seen: list[tuple[int, int]] = []
+
+    def look(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        del network
+        seen.append((len(inputs[0]), len(torch.unique(inputs[0].flatten(1), dim=0))))
+
+    handle = F.register_forward_pre_hook(look)
+    solved = []
+    for _ in range(300):
+        found._solve(classifier, torch.zeros(1), generator)
+        solved.append(found.module.direction)
+    handle.remove()
+    assert set(seen) == {(most, most)}  # no image twice
+    everything = taught(aim=Goal(images[:50], labels[:50], images, labels), draws=2 * len(labels))
+    everything._solve(classifier, torch.zeros(1), generator)
+    whole, mean = everything.module.direction, torch.stack(solved).mean(dim=0)
+    chance = torch.stack(solved).var(dim=0).sum(dim=1) / len(solved)
+    assert bool(((mean - whole).square().sum(dim=1) < 2 * chance).all())
+    assert bool((chance < whole.square().sum(dim=1) / 100).all())
 
 
 def test_a_target_of_other_classes_is_refused() -> None:

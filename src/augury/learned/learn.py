@@ -148,7 +148,8 @@ def learn(
 
     Notes
     -----
-    Cost: for each step of F, a forward pass of `draws` x `share` x batch images more; for each solve, a pass over target and
+    Cost by `matching`: every second step of F, about five passes there and back over 200 images more, however large the target is. By
+    `choice`: for each step of F, a forward pass of `draws` x `share` x batch images more; for each solve, a pass over target and
     2 x `curvature_points` images.
     """
     config = _config(network) if config is None else config

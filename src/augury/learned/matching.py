@@ -63,6 +63,8 @@ NEWER = 0.1  # of the metric's running mean
 SELDOM = 10  # steps of E from one look at what it made at its beginning to the next
 FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
 
+OF_TARGET = 2  # times as many of the target's images as of changed ones are looked at in a step, at most
+
 Labels = Int64[np.ndarray, " labels"]
 
 
@@ -84,6 +86,7 @@ class MatchingTeacher(Teacher):
             raise InputError("target: none of its labels is among the training images'; expected images of the same classes")
         self._groups = [both[first::GROUPS] for first in range(min(GROUPS, len(both)))]
         self._places = {int(label): np.flatnonzero(goal.labels == label) for label in both}
+        self._targets = [np.flatnonzero(np.isin(goal.target_labels, labels)) for labels in self._groups]
         self._renewed = False
         self._averaged: nn.Module | None = None
         tried = transformation.tried if isinstance(transformation, WarpingTransformation) else [True] * transformation.tau_size
@@ -119,9 +122,9 @@ class MatchingTeacher(Teacher):
 
     def _solve(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> float:
         """The target's gradients, anew; nothing is left over."""
-        del generator
-        aim = self.goal.aim(classifier.network, like.device)
-        self.module.direction = torch.stack([_gradient(classifier, _part(aim, labels)) for labels in self._groups])
+        count = self._share(OF_TARGET * self.config.draws)
+        aims = (self.goal.aim(classifier.network, like.device, _some(places, count, generator)) for places in self._targets)
+        self.module.direction = torch.stack([_gradient(classifier, aim) for aim in aims])
         self._renewed = True
         return 0.0
 
@@ -164,12 +167,16 @@ class MatchingTeacher(Teacher):
     def _drawn(self, labels: Labels, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:
         """Training images of a group, of its classes as often as the target has them."""
         among = self.goal.target_labels[np.isin(self.goal.target_labels, labels)]
-        count = max(1, self.config.draws // len(self._groups))
+        count = self._share(self.config.draws)
         chosen = among[torch.randint(len(among), (count,), generator=generator).numpy()]
         rows = [self._places[int(label)] for label in chosen]
         at = torch.rand(count, generator=generator).tolist()
         places = np.array([row[int(u * len(row))] for row, u in zip(rows, at, strict=True)])
         return Target(to_batch(self.goal.images[places], network, like.device), torch.from_numpy(chosen).to(like.device))
+
+    def _share(self, count: int) -> int:
+        """A group's, of so many images."""
+        return max(1, count // len(self._groups))
 
     def _changed(self, tau: Tensor, images: Tensor) -> Tensor:
         return self.transformation(images, tau * self._tried.to(tau))
@@ -221,10 +228,12 @@ def _squares(gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, "group
     return gradients.square().sum(dim=1, keepdim=True)
 
 
-def _part(target: Target, labels: Labels) -> Target:
-    """The target's images with these labels."""
-    chosen = torch.isin(target.labels, torch.from_numpy(labels).to(target.labels))
-    return Target(target.images[chosen], target.labels[chosen])
+def _some(places: Int64[np.ndarray, " places"], most: int, generator: torch.Generator) -> Int64[np.ndarray, " some"]:
+    """All, or so many of them at random if they are more, in their order."""
+    if len(places) <= most:
+        return places
+    chosen: Int64[np.ndarray, " some"] = np.sort(places[torch.randperm(len(places), generator=generator)[:most].numpy()])
+    return chosen
 
 
 def _gradient(classifier: Classifier, target: Target, *, differentiable: bool = False) -> Float[Tensor, " weights"]:

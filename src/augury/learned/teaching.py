@@ -54,9 +54,9 @@ class Goal:
     def __repr__(self) -> str:
         return f"Goal({digest(self.images, self.labels, self.target, self.target_labels)})"
 
-    def aim(self, network: nn.Module, device: torch.device) -> Target:
-        """The target on the network's device."""
-        return Target(to_batch(self.target, network, device), torch.from_numpy(self.target_labels).to(device))
+    def aim(self, network: nn.Module, device: torch.device, chosen: Int64[np.ndarray, " chosen"] | slice = slice(None)) -> Target:
+        """The target on the network's device, or what is chosen of it."""
+        return Target(to_batch(self.target[chosen], network, device), torch.from_numpy(self.target_labels[chosen]).to(device))
 
     def some(self, points: int, network: nn.Module, like: Tensor, generator: torch.Generator) -> Tensor:
         """So many training images, drawn without regard to whether one comes twice."""

@@ -41,7 +41,8 @@ class TeachingConfig:
         components make no difference that can be seen, and would drift.
     every
         Steps of F between two solves for s; each costs two passes over `curvature_points` and target, about. Of `matching`: between two
-        steps of E; each costs a pass there and back over the target, and about three over `draws` images.
+        steps of E; each costs a pass there and back over at most 2 x `draws` of the target's images, drawn anew, and about three over
+        `draws` training images.
     curvature_points
         Training images, drawn anew for each solve and augmented by E, over which the Hessian is taken besides as many originals.
     averaging
