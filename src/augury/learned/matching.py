@@ -62,7 +62,6 @@ GROUPS = 10  # of classes, at most
 NEWER = 0.1  # of the metric's running mean
 SELDOM = 10  # steps of E from one look at what it made at its beginning to the next
 FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
-
 OF_TARGET = 2  # times as many of the target's images as of changed ones are looked at in a step, at most
 
 Labels = Int64[np.ndarray, " labels"]
