@@ -19,8 +19,9 @@ from augury.errors import InputError
 from augury.learned import BoundedTransformation, TauDistribution, TeachingConfig
 from augury.learned.baselines import Unchanged
 from augury.learned.classifier import Classifier
+from augury.learned.gradients import FLOOR, GROUPS, OF_TARGET, mean_gradient
 from augury.learned.learn import Taught
-from augury.learned.matching import FLOOR, GROUPS, NEWER, OF_TARGET, MatchingTeacher, _gradient
+from augury.learned.matching import NEWER, MatchingTeacher
 from augury.learned.objective import Target
 from augury.learned.teachers import teacher
 from augury.learned.teaching import Goal
@@ -85,7 +86,7 @@ def test_the_derivative_of_agreement_is_that_of_finite_differences() -> None:
     found._know(torch.rand(found.module.direction.shape[1], dtype=torch.float64))
 
     def agreement(shade: Tensor) -> Tensor:
-        return found._agreements(_gradient(classifier, Target(some * (1 + shade), its), differentiable=True)[None])
+        return found._agreements(mean_gradient(classifier, Target(some * (1 + shade), its), differentiable=True)[None])
 
     tau = torch.linspace(-0.5, 0.5, 12, dtype=torch.float64)[:, None, None, None].requires_grad_()
     assert torch.autograd.gradcheck(agreement, (tau,), eps=1e-6, atol=1e-6)
@@ -259,12 +260,12 @@ def test_many_classes_are_matched_in_groups_and_drawn_as_often_as_the_target_has
     labels = np.arange(230) % 23
     few = np.repeat([3, 13, 5, 50], [3, 9, 4, 2])  # 50 is no training image's
     found = taught(aim=Goal(images, labels, images[: len(few)], few), draws=4000)
-    assert [group.tolist() for group in found._groups] == [[3], [5], [13]]
+    assert [group.tolist() for group in found._groups.labels] == [[3], [5], [13]]
     many = taught(aim=Goal(images, labels, images, labels))
-    assert len(many._groups) == GROUPS
-    assert sorted(label for group in many._groups for label in group) == list(range(23))
+    assert len(many._groups.labels) == GROUPS
+    assert sorted(label for group in many._groups.labels for label in group) == list(range(23))
     one = Goal(images, labels, images[:12], np.repeat([3, 13], [3, 9]))
-    drawn = taught(aim=one)._drawn(np.array([3, 13]), network(), torch.zeros(1), torch.Generator().manual_seed(0))
+    drawn = taught(aim=one)._groups.drawn_of(np.array([3, 13]), network(), torch.zeros(1), torch.Generator().manual_seed(0))
     share = float((drawn.labels == 13).double().mean())
     assert share == pytest.approx(0.75, abs=0.2)
     place = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
@@ -276,7 +277,7 @@ def test_of_a_large_target_a_few_images_of_each_group_are_looked_at_anew_in_ever
     F = network().eval()
     classifier, generator = Classifier.of(F, batch()[0]), torch.Generator().manual_seed(0)
     found = taught(aim=Goal(images[:50], labels[:50], images, labels), draws=60)
-    most = OF_TARGET * 60 // len(found._groups)
+    most = OF_TARGET * 60 // len(found._groups.labels)
     assert min(np.bincount(labels)) > 2 * most
     seen: list[tuple[int, int]] = []
 

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
-from augury.data import Examples, from_arrays
-from augury.errors import InputError
 from augury.learned.augmentation import LearnedAugmentation
 from augury.learned.baselines.combined import Share, Then
 from augury.learned.baselines.named import usual_crop
 from augury.learned.bounded import BoundedTransformation
 from augury.learned.distribution import TauDistribution
 from augury.learned.network import AugmentationNetwork
+from augury.learned.parts import Labelled, Part, held_apart, module_of, on_device, parts_of, read_examples, usual_training
 from augury.learned.teachers import teacher, teaches
 from augury.learned.teaching import COLUMNS, Goal, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import WarpingTransformation
 from augury.model import Model, resolve_device
-from augury.model.reading import device_of
 from augury.networks import Network
 from augury.training import Augment, Moment, TrainingConfig, train
 from augury.transforms.border import Real
 
-Labelled = Examples | tuple[Any, Any]
-
-STEPS, BATCH = 1500, 64  # of F by default, however few images there are
-FEWEST = 2  # folds, and points of each class
 KEPT = 0.5  # of the draws, as at E's beginning, where no images as deployed tell what should take their place
 
 
@@ -69,15 +59,6 @@ class Taught:
         """The images, changed, and E a step further."""
         some = Share(self.teacher, self.share)
         return (some if self.before is None else Then(self.before, some))(images, labels, moment)
-
-
-@dataclass(frozen=True)
-class Part:
-    """What F is fitted to, what E changes, and on which points F is to do well."""
-
-    train: Examples
-    changed: Examples
-    target: Examples
 
 
 def learn(
@@ -153,17 +134,17 @@ def learn(
     2 x `curvature_points` images.
     """
     config = _config(network) if config is None else config
-    examples = _examples(train)
+    examples = read_examples(train)
     channels, height, width = examples.images.shape[1:]
     G = BoundedTransformation.wide(channels, height, width) if transformation is None else transformation
     E = _network(config, G, seed, deployed=validation is not None) if network is None else network
-    parts = [_held(part, config, seed) for part in _parts(examples, validation, folds, seed)]
+    parts = [held_apart(part, config, seed) for part in parts_of(examples, validation, folds, seed)]
     crop = usual_crop(channels, height, width) if before is None else before
     place = resolve_device(device)
     logs = []
-    with _on(place, G, E):
+    with on_device(place, G, E):
         for number, part in enumerate(parts):
-            fitted = replace(_training(len(part.train), seed) if training is None else training, seed=seed + number)
+            fitted = replace(usual_training(len(part.train), seed) if training is None else training, seed=seed + number)
             steps = fitted.epochs * math.ceil(len(part.train) / fitted.batch)
             goal = Goal(part.changed.images, part.changed.labels, part.target.images, part.target.labels)
             taught = teacher(G, E, goal, config, steps)
@@ -185,38 +166,13 @@ def _fit(
     what: str,
 ) -> None:
     """Fit a copy of F; what matters is what the teacher learns meanwhile."""
-    F = copy.deepcopy(_module(model))
+    F = copy.deepcopy(module_of(model))
     taught, images, labels = math.ceil(augment.teacher.config.until * training.epochs), part.train.images, part.train.labels
     train(F, images, labels, config=training, augment=augment, checkpoint=checkpoint, device=device, stop=taught, what=what)
 
 
-@contextlib.contextmanager
-def _on(device: torch.device, *modules: nn.Module) -> Iterator[None]:
-    """The modules on the device; afterwards where they were."""
-    origins = [device_of(module) for module in modules]
-    try:
-        for module in modules:
-            module.to(device)
-        yield
-    finally:
-        for module, origin in zip(modules, origins, strict=True):
-            module.to(origin)
-
-
-def _module(model: nn.Module | Model | Network) -> nn.Module:
-    if isinstance(model, nn.Module):
-        return model
-    return model.network if isinstance(model, Model) else model.module
-
-
 def _checkpoint(folder: str | Path | None, number: int) -> Path | None:
     return None if folder is None else Path(folder) / f"fold-{number}.safetensors"
-
-
-def _training(points: int, seed: int) -> TrainingConfig:
-    """`STEPS` steps, but at least one epoch."""
-    per_epoch = math.ceil(points / BATCH)
-    return TrainingConfig(max(1, round(STEPS / per_epoch)), BATCH, learning_rate=2e-3, schedule="onecycle", seed=seed)
 
 
 def _config(network: nn.Module | None) -> TeachingConfig:
@@ -233,45 +189,3 @@ def _network(config: TeachingConfig, G: WarpingTransformation, seed: int, *, dep
     unless = 0.0 if deployed else KEPT
     moved: dict[str, Any] = {"widths": True, "kept": unless if config.kept is None else config.kept} if config.rule == "matching" else {}
     return TauDistribution(*shape, tau_size=G.tau_size, concentration=first, seed=seed, **moved)
-
-
-def _parts(examples: Examples, validation: Labelled | None, folds: int, seed: int) -> Iterator[Part]:
-    """The training images with their target; without one, each fold as the target of the others."""
-    if validation is not None:
-        target = _examples(validation, examples.classes)
-        if target.shape != examples.shape:
-            raise InputError(f"validation: images of shape {target.shape}, those of train {examples.shape}; expected the same")
-        yield Part(examples, examples, target)
-        return
-    fewest = int(np.bincount(examples.labels, minlength=len(examples.classes)).min())
-    if not FEWEST <= folds <= fewest:
-        raise InputError(
-            f"folds: {folds}, and the smallest class has {fewest} points; expected {FEWEST} to that number: lower folds, or give validation"
-        )
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(examples.labels, examples.labels)
-    for kept, left in split:
-        some = examples.select(kept)
-        yield Part(some, some, examples.select(left))
-
-
-def _held(part: Part, config: TeachingConfig, seed: int) -> Part:
-    """The part with training images held apart for E, of each class its share, where there are two of it; without any as it was."""
-    order = np.random.default_rng(seed).permutation(len(part.train))
-    held: list[int] = []
-    for label in np.unique(part.train.labels) if config.apart else ():
-        its = order[part.train.labels[order] == label]
-        held.extend(its[: min(max(1, round(config.apart * len(its))), len(its) - 1)])
-    if not held:
-        return part
-    apart = np.isin(np.arange(len(part.train)), held)
-    return Part(part.train.select(np.flatnonzero(~apart)), part.train.select(np.flatnonzero(apart)), part.target)
-
-
-def _examples(given: Labelled, classes: tuple[str, ...] | None = None) -> Examples:
-    """Checked; the target's labels count into the training images' `classes`."""
-    if not isinstance(given, Examples):
-        images, labels = given
-        return from_arrays(images, labels, classes)
-    if classes is not None and given.classes != classes:
-        raise InputError(f"validation: its classes are {', '.join(given.classes)}, those of train {', '.join(classes)}; expected the same")
-    return given

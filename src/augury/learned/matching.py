@@ -1,17 +1,7 @@
 """E taught to make of the training images what leads the whole network where the target leads it.
 
-Let g_k be the gradient of F's mean loss, in all weights, on training images of group k as E changes them, and t_k that on the target's
-images of the same group. The groups are the classes, or, of more than `GROUPS`, so many groups of classes. Their agreement is
-
-    agreement(E) = mean_k 2 <g_k, t_k> / (|g_k|^2 + |t_k|^2),    <a, b> = sum_j a_j b_j / (sqrt(v_j) + e),
-
-v being a running mean of the g_k^2: a cosine between the steps that Adam would take for either, less what their lengths differ by (Lin's
-coefficient of concordance, 1989, but for the means that are subtracted there). It is influence on the target through all layers, the
-Hessian being replaced by the diagonal of that metric, in relation to how long both are; where influence through the last layer takes F's
-features as given, this sees what would change them. 1 - agreement is the mean of |g_k - t_k|^2 / (|g_k|^2 + |t_k|^2): were the target's
-images the training images, changed as E changes them, nothing would be left of it, up to how images happen to be drawn. So E finds how
-deployment differs, and class by class it is seen far more clearly than in one gradient of all. (Gradients are matched class by class in
-dataset condensation too: Zhao, Mopuri and Bilen 2021.)
+How well the gradients on changed images and on the target's agree is told in `augury.learned.gradients`. So E finds how deployment differs,
+and class by class it is seen far more clearly than in one gradient of all.
 
 E descends along the derivative of
 
@@ -41,30 +31,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from augury.errors import InputError
 from augury.learned.classifier import Classifier
 from augury.learned.distribution import TauDistribution
+from augury.learned.gradients import Groups, agreements, mean_gradient, scale_of, squares_of
 from augury.learned.objective import Target
 from augury.learned.teaching import BETAS, COLUMNS, Goal, Teacher
 from augury.learned.teaching_config import TeachingConfig
 from augury.learned.transformation import Transformation, WarpingTransformation
-from augury.model.reading import to_batch
 from augury.training import Moment
 
-GROUPS = 10  # of classes, at most
 NEWER = 0.1  # of the metric's running mean
 SELDOM = 10  # steps of E from one look at what it made at its beginning to the next
-FLOOR = 1e-3  # e, as a share of the largest sqrt(v)
-OF_TARGET = 2  # times as many of the target's images as of changed ones are looked at in a step, at most
-
-Labels = Int64[np.ndarray, " labels"]
 
 
 class MatchingTeacher(Teacher):
@@ -80,12 +62,7 @@ class MatchingTeacher(Teacher):
 
     def __init__(self, transformation: Transformation, network: nn.Module, goal: Goal, config: TeachingConfig, steps: int) -> None:
         super().__init__(transformation, network, goal, config, steps)
-        both = np.intersect1d(goal.labels, goal.target_labels)
-        if len(both) == 0:
-            raise InputError("target: none of its labels is among the training images'; expected images of the same classes")
-        self._groups = [both[first::GROUPS] for first in range(min(GROUPS, len(both)))]
-        self._places = {int(label): np.flatnonzero(goal.labels == label) for label in both}
-        self._targets = [np.flatnonzero(np.isin(goal.target_labels, labels)) for labels in self._groups]
+        self._groups = Groups(goal, config.draws)
         self._renewed = False
         self._averaged: nn.Module | None = None
         tried = transformation.tried if isinstance(transformation, WarpingTransformation) else [True] * transformation.tau_size
@@ -121,9 +98,7 @@ class MatchingTeacher(Teacher):
 
     def _solve(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> float:
         """The target's gradients, anew; nothing is left over."""
-        count = self._share(OF_TARGET * self.config.draws)
-        aims = (self.goal.aim(classifier.network, like.device, _some(places, count, generator)) for places in self._targets)
-        self.module.direction = torch.stack([_gradient(classifier, aim) for aim in aims])
+        self.module.direction = self._groups.wanted(classifier, like, generator)
         self._renewed = True
         return 0.0
 
@@ -137,11 +112,11 @@ class MatchingTeacher(Teacher):
     def _step(self, classifier: Classifier, like: Tensor, generator: torch.Generator) -> list[float]:
         """One step of E; F and G get no gradients."""
         E = self._distribution
-        drawn = [self._drawn(labels, classifier.network, like, generator) for labels in self._groups]
+        drawn = self._groups.drawn(classifier.network, like, generator)
         before = self._before(classifier, drawn, [E.sample_first(some.images, generator) for some in drawn])
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other kernels of attention have no second derivatives
             made = [Target(self._changed(E.rsample(some.images, generator), some.images), some.labels) for some in drawn]
-            gradients = torch.stack([_gradient(classifier, some, differentiable=True) for some in made])
+            gradients = torch.stack([mean_gradient(classifier, some, differentiable=True) for some in made])
             now = gradients.detach()
             self._know(now.square().mean(dim=0))
             divergences = E.divergences(torch.cat([some.images for some in drawn]))[:, self._tried]
@@ -161,21 +136,7 @@ class MatchingTeacher(Teacher):
         if len(log) % SELDOM:
             return -float(log[-1, COLUMNS.index("kept")])
         made = [Target(self._changed(tau, some.images), some.labels) for tau, some in zip(taus, drawn, strict=True)]
-        return float(self._agreements(torch.stack([_gradient(classifier, some) for some in made])).mean())
-
-    def _drawn(self, labels: Labels, network: nn.Module, like: Tensor, generator: torch.Generator) -> Target:
-        """Training images of a group, of its classes as often as the target has them."""
-        among = self.goal.target_labels[np.isin(self.goal.target_labels, labels)]
-        count = self._share(self.config.draws)
-        chosen = among[torch.randint(len(among), (count,), generator=generator).numpy()]
-        rows = [self._places[int(label)] for label in chosen]
-        at = torch.rand(count, generator=generator).tolist()
-        places = np.array([row[int(u * len(row))] for row, u in zip(rows, at, strict=True)])
-        return Target(to_batch(self.goal.images[places], network, like.device), torch.from_numpy(chosen).to(like.device))
-
-    def _share(self, count: int) -> int:
-        """A group's, of so many images."""
-        return max(1, count // len(self._groups))
+        return float(self._agreements(torch.stack([mean_gradient(classifier, some) for some in made])).mean())
 
     def _changed(self, tau: Tensor, images: Tensor) -> Tensor:
         return self.transformation(images, tau * self._tried.to(tau))
@@ -190,26 +151,20 @@ class MatchingTeacher(Teacher):
         known = self.module.matched if self.module.matched.numel() else now
         self.module.matched, scale = now, self._scale(now)
         here, before, wanted = now * scale, known * scale, self.module.direction * scale
-        lengths = (_squares(here) + _squares(before)) / 2 + _squares(wanted)
+        lengths = (squares_of(here) + squares_of(before)) / 2 + squares_of(wanted)
         lengths = lengths.clamp(min=torch.finfo(now.dtype).tiny)
-        disagreement = ((_squares(here - wanted) + _squares(before - wanted)) / 2 / lengths).sum()
+        disagreement = ((squares_of(here - wanted) + squares_of(before - wanted)) / 2 / lengths).sum()
         pull: Tensor = 2 * (before - wanted) * scale / lengths / disagreement.clamp(min=torch.finfo(now.dtype).eps)
         return pull
 
     def _agreements(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " groups"]:
         """With the target's gradients, group by group."""
-        scale = self._scale(gradients)
-        here, wanted = gradients * scale, self.module.direction * scale
-        lengths = (_squares(here) + _squares(wanted)).clamp(min=torch.finfo(here.dtype).tiny)
-        agreements: Tensor = 2 * (here * wanted).sum(dim=1) / lengths[:, 0]
-        return agreements
+        return agreements(gradients, self.module.direction, self._scale(gradients))
 
     def _scale(self, gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, " weights"]:
         """By what weights are multiplied so that their inner product is the metric's."""
         known = self.module.metric
-        root = (known if known.numel() else gradients.detach().square().mean(dim=0)).sqrt()
-        scale: Tensor = (root + FLOOR * root.max()).clamp(min=torch.finfo(root.dtype).tiny).rsqrt()
-        return scale
+        return scale_of(known if known.numel() else gradients.detach().square().mean(dim=0))
 
     @property
     def _distribution(self) -> TauDistribution:
@@ -221,24 +176,3 @@ class MatchingTeacher(Teacher):
 def _floats(network: nn.Module) -> list[Tensor]:
     """Weights and buffers that can be averaged."""
     return [value for value in network.state_dict().values() if value.is_floating_point()]
-
-
-def _squares(gradients: Float[Tensor, "groups weights"]) -> Float[Tensor, "groups 1"]:
-    return gradients.square().sum(dim=1, keepdim=True)
-
-
-def _some(places: Int64[np.ndarray, " places"], most: int, generator: torch.Generator) -> Int64[np.ndarray, " some"]:
-    """All, or so many of them at random if they are more, in their order."""
-    if len(places) <= most:
-        return places
-    chosen: Int64[np.ndarray, " some"] = np.sort(places[torch.randperm(len(places), generator=generator)[:most].numpy()])
-    return chosen
-
-
-def _gradient(classifier: Classifier, target: Target, *, differentiable: bool = False) -> Float[Tensor, " weights"]:
-    """Of the mean cross-entropy in all of F's weights that are fitted, one after the other; F is left as it is."""
-    weights = [weight for weight in classifier.network.parameters() if weight.requires_grad]
-    with torch.enable_grad():
-        loss = functional.cross_entropy(classifier(target.images)[1], target.labels)
-        parts = torch.autograd.grad(loss, weights, create_graph=differentiable, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten().to(torch.promote_types(part.dtype, torch.float32)) for part in parts])
