@@ -151,6 +151,8 @@ def read_task(name: str, data_dir: str | None = None) -> Task:
 
 
 def _joined(first: Examples, second: Examples) -> Examples:
-    parts = [np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("images", "labels", "origin")]
-    images, labels, origin = parts
+    """Both, one after the other; as floats in [0, 1] if only one of them is of bytes."""
+    alike = first.images.dtype == second.images.dtype
+    images = np.concatenate([part.images if alike else part.to_float() for part in (first, second)])
+    labels, origin = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("labels", "origin"))
     return Examples(images, labels, first.classes, origin)
