@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from augury import data
@@ -67,6 +68,7 @@ def test_every_row_uses_the_same_labels_and_seeds(finished: Path) -> None:
     assert set(found.results["target_labels"]) == {0}
     assert found.results["accuracy"].between(0, 1).all()
     assert found.check.shape == (4, 2)
+    assert found.foreseen is None  # there is no target
     assert isinstance(found.augmentation, LearnedAugmentation)
     listed, told = read_table(finished / "labels.parquet", "labels", ("origin", "label", "use"))
     assert told["words"] == "40 labels, all to train on"
@@ -196,7 +198,9 @@ def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path, mon
         stages, "as_augment", lambda *given, **named: (counts.add((given[2], named["alone"])), as_augment(*given, **named))[1]
     )
     found = learn_run(**settings, out=tmp_path)
-    assert counts == {(30, True)}  # the training images, and not the target's, are changed as was learned, after RandAugment
+    assert counts == {(30, True), (None, True)}  # training images, not the target's, are changed, after RandAugment; none is foreseen with
+    assert found.foreseen is not None
+    assert set(found.foreseen.index) == {"learned", "none"}
     assert set(found.results["train_labels"]) == {30}
     assert set(found.results["target_labels"]) == {10}
     listed, told = read_table(tmp_path / "labels.parquet", "labels", ("use",))
@@ -214,6 +218,11 @@ def test_other_data_as_target_is_what_the_network_is_to_do_well_on(tmp_path: Pat
     found = learn_run(**SETTINGS | {"target": str(tmp_path / "deployed.npz"), "retrainings": 1, "compare": ("crop",)}, out=tmp_path / "run")
     assert set(found.results["target_labels"]) == {30}
     assert set(found.results["train_labels"]) == {40}
+    assert found.foreseen is not None
+    table, told = read_table(tmp_path / "run" / "foreseen.parquet", "foreseen", ("augmentation", "agreement", "loss"))
+    assert table.set_index("augmentation").equals(found.foreseen)
+    assert (told["train"], told["target"]) == (40, 30)
+    assert '<th scope="col" class="number">foreseen agreement</th>' in found.report.read_text()
 
 
 @pytest.mark.filterwarnings("ignore:G ")
@@ -272,3 +281,12 @@ def test_the_report_is_written_anew_from_the_results(augury: Augury, finished: P
     (copied / "report.html").unlink()
     assert augury("report", copied).out == f"report: {copied / 'report.html'}\n"
     assert contents(copied) == contents(finished)
+
+
+def test_rows_are_made_on_the_device_on_which_networks_are_fitted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages.model, "resolve_device", lambda _: torch.device("meta"))
+    found = stages.LearnStages(LearnConfig.read(**SETTINGS), finished)
+    learned, affine = found.row("learned").second, found.row("affine").second.augment  # after the crop, and of a share
+    assert {value.device.type for value in learned.augmentation.state_dict().values()} == {"meta"}
+    assert {value.device.type for value in affine.transformation.buffers()} == {"meta"}
+    assert {value.device.type for value in found.augmentation.state_dict().values()} == {"cpu"}

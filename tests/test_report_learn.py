@@ -170,6 +170,16 @@ def test_the_page_tells_the_numbers_shows_every_picture_and_loads_nothing(folder
         assert told in words
 
 
+def test_what_was_foreseen_stands_beside_what_came(folder: Path) -> None:
+    assert "foreseen" not in write_learn_report(folder).read_text(encoding="utf-8")
+    foreseen = pd.DataFrame({"augmentation": ["learned", "affine"], "agreement": [0.875, -0.25], "loss": [1.25, 2.5]})
+    write_table(folder / "foreseen.parquet", foreseen, {"kind": "foreseen"})
+    words = re.sub(r"\s+", " ", " ".join(Reader(write_learn_report(folder).read_text(encoding="utf-8")).words))
+    table = words[words.index("foreseen agreement") : words.index("Means over networks")]
+    cells = {name: re.split(r" learned | affine | crop ", table.split(f" {name} ")[1])[0].split()[-3:] for name in GAINED}
+    assert cells == {"learned": ["3", "0.875", "1.25"], "affine": ["3", "−0.250", "2.50"], "crop": ["3", "—", "—"]}
+
+
 @pytest.mark.parametrize(
     ("divergences", "told"),
     [

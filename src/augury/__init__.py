@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from augury.learned import LearnedAugmentation as LearnedAugmentation
     from augury.learned import LearnedCopies as LearnedCopies
     from augury.learned import TeachingConfig as TeachingConfig
+    from augury.learned import foresee as foresee
     from augury.learned import learn as learn
     from augury.model import Model as Model
     from augury.model import features as features
@@ -121,7 +122,7 @@ _HOMES = {
         "network_influence",
         "self_influence",
     ),
-    "learned": ("LearnedAugmentation", "LearnedCopies", "TeachingConfig", "learn"),
+    "learned": ("LearnedAugmentation", "LearnedCopies", "TeachingConfig", "foresee", "learn"),
     "model": ("Model", "features"),
     "notebook": ("show",),
     "parallel": ("Engine",),

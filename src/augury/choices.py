@@ -14,7 +14,8 @@ Rule = Literal["matching", "choice", "gradient"]  # of `augury.TeachingConfig`
 EngineName = Literal["local", "ray", "dask"]  # of `augury.Engine`
 TableMethod = Literal["influence", "loss", "validation", "uniform"]  # of `augury.shards.score_table`,
 TableOrder = Literal["sampled", "ranked"]  # and of `select_table`
-BASELINES = ("none", "crop", "affine", "heuristic", "randaugment", "trivialaugment", "random-tau", "adversarial-tau")
+PLAIN = ("none", "crop")  # vary images too little to stand in for draws of tau
+BASELINES = (*PLAIN, "affine", "heuristic", "randaugment", "trivialaugment", "random-tau", "adversarial-tau")
 Before = Literal["auto", "none", "crop", "randaugment", "trivialaugment"]  # what was learned comes after it
 
 PAPER_TASKS = tuple(f"{data}-{transform}" for data in ("mnist", "cifar10", "norb") for transform in ("translate", "rotate", "crop"))

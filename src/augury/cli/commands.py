@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augury import lazy
+from augury.cli.foresee import foresee
 from augury.cli.learn import learn
 from augury.cli.options import DATA, EXIT_CODES, MODEL, SETTINGS, WORK, Cache, Json, Quiet, ScoresFile, configured, place
 from augury.cli.output import answer, measured, print_checkup, print_table, tell
@@ -45,6 +46,7 @@ app.add_typer(reproduce, name="reproduce")
 app.add_typer(table, name="table")
 command = functools.partial(app.command, epilog=EXIT_CODES)
 command()(learn)
+command()(foresee)
 
 
 def _show_version(wanted: bool) -> bool:  # noqa: FBT001  (Typer calls it by position)

@@ -48,6 +48,7 @@ def learn(
 def _result(found: runs.LearnRun) -> dict[str, Any]:
     told = [
         {"augmentation": row.name, "accuracy": row.accuracy.mean, "loss": row.loss, "networks": row.networks}
+        | ({} if found.foreseen is None else {"foreseen": found.foreseen.loc[row.name].to_dict()})
         for row in reports.rows(found.results)
     ]
     labels = {"labels": found.config["labels"], "target_labels": found.config.get("target_points", 0)}

@@ -8,6 +8,7 @@ from augury.learned.checking import check_predictions
 from augury.learned.copies import LearnedCopies
 from augury.learned.distribution import TauDistribution
 from augury.learned.fields import FieldTransformation
+from augury.learned.foresight import foresee
 from augury.learned.learn import learn
 from augury.learned.network import AugmentationNetwork
 from augury.learned.saved import load_module, save_module
@@ -32,6 +33,7 @@ __all__ = [
     "WarpingTransformation",
     "as_augment",
     "check_predictions",
+    "foresee",
     "learn",
     "load_module",
     "measure",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from augury import lazy
-from augury.experiment.learn_run.config import LearnConfig
+from augury.experiment.learn_run.config import ForeseeConfig, LearnConfig
 
 if TYPE_CHECKING:
+    from augury.experiment.learn_run.foreseen import foresee_data
     from augury.experiment.learn_run.running import LearnRun, learn_run
     from augury.experiment.learn_run.stages import LEARNED, LearnStages
 
-__all__ = ["LEARNED", "LearnConfig", "LearnRun", "LearnStages", "learn_run"]
+__all__ = ["LEARNED", "ForeseeConfig", "LearnConfig", "LearnRun", "LearnStages", "foresee_data", "learn_run"]
 
-__getattr__ = lazy.names(__name__, {"running": ("LearnRun", "learn_run"), "stages": ("LEARNED", "LearnStages")})
+__getattr__ = lazy.names(
+    __name__, {"foreseen": ("foresee_data",), "running": ("LearnRun", "learn_run"), "stages": ("LEARNED", "LearnStages")}
+)

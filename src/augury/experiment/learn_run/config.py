@@ -160,3 +160,14 @@ class LearnConfig(Settings):
         settings = {name: getattr(self, name) for name in ("data", "data_dir", "classes", "first", "size", "test", "test_share", "seed")}
         given: dict[str, Any] = {} if self.target_data is None else {"target": "val", "validation": self.target_data}
         return RunConfig(**settings, **given)
+
+
+@dataclass(frozen=True)
+class ForeseeConfig(LearnConfig):
+    """What `augury foresee` compares: the settings of `augury learn` that have to do with it are options of that command."""
+
+    command_name: ClassVar[str] = "foresee"
+
+    compare: tuple[str, ...] = field(
+        default=BASELINES, metadata=_told("Comparison", f"What to compare, with commas: {', '.join(BASELINES)}.", _baselines)
+    )

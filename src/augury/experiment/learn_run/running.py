@@ -15,10 +15,11 @@ from torch import distributed
 from augury.errors import InputError
 from augury.experiment.folder import claim_folder
 from augury.experiment.learn_run.config import LearnConfig
+from augury.experiment.learn_run.foreseen import foresee_rows
 from augury.experiment.learn_run.stages import LearnStages
 from augury.files import read_json, read_table
 from augury.learned import LearnedAugmentation
-from augury.report.learn_run import write_learn_report
+from augury.report.learn_run import read_foreseen, write_learn_report
 from augury.training import Crew, joined
 
 
@@ -36,6 +37,8 @@ class LearnRun:
         A row an augmented batch: the `predicted` and the `measured` change of the target's loss.
     report
         The page.
+    foreseen
+        What `augury.foresee` told of each augmentation before any network was fitted with one; None without a target.
     """
 
     folder: Path
@@ -43,6 +46,7 @@ class LearnRun:
     results: pd.DataFrame
     check: pd.DataFrame
     report: Path
+    foreseen: pd.DataFrame | None
 
     @classmethod
     def load(cls, folder: str | Path) -> LearnRun:
@@ -50,7 +54,7 @@ class LearnRun:
         folder = Path(folder)
         results, _ = read_table(folder / "results.parquet", "learn-results", ("augmentation", "seed", "accuracy", "loss"))
         check, _ = read_table(folder / "check.parquet", "check", ("predicted", "measured"))
-        return cls(folder, read_json(folder / "config.json"), results, check, folder / "report.html")
+        return cls(folder, read_json(folder / "config.json"), results, check, folder / "report.html", read_foreseen(folder))
 
     @property
     def file(self) -> Path:
@@ -87,7 +91,9 @@ def learn_run(config: LearnConfig | None = None, *, out: str | Path, **settings:
     folder = Path(out).expanduser()
     stages = LearnStages(settled, folder)
     with joined() as crew, _claimed(crew, claim_folder(folder, settled, stages.record, device=settled.device)):
-        stages.labels, stages.augmentation, stages.history, stages.check, stages.results, stages.pictures  # noqa: B018  (each writes its file)
+        stages.labels, stages.augmentation, stages.history  # noqa: B018  (each writes its file)
+        foresee_rows(stages)
+        stages.check, stages.results, stages.pictures  # noqa: B018
         if crew.rank == 0:
             if not (folder / "report.html").exists():
                 write_learn_report(folder)

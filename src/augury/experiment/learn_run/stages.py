@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ import torch
 
 from augury import model
 from augury.cells import Cells
+from augury.choices import PLAIN
 from augury.data import Examples
 from augury.errors import InputError
 from augury.experiment.folder import KIND
@@ -36,7 +38,6 @@ from augury.learned import (
 )
 from augury.learned.augmentation import as_augment
 from augury.learned.baselines import named_baseline, usual_before
-from augury.learned.baselines.named import PLAIN
 from augury.learned.checking import check_predictions
 from augury.model import Model
 from augury.networks import Network, build
@@ -59,13 +60,13 @@ class LearnStages:
     config: LearnConfig
     folder: Path
 
-    def _lacks(self, *paths: Path) -> bool:
+    def lacks(self, *paths: Path) -> bool:
         """Whether one of the files is to be made; all processes answer alike, since none writes before all have looked."""
         lacking = not all(path.exists() for path in paths)
         Crew.here().wait()
         return lacking
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def write(self, write: Callable[[], object]) -> None:
         """Let the first process write; all go on when it has."""
         if Crew.here().rank == 0:
             write()
@@ -95,11 +96,11 @@ class LearnStages:
     def labels(self) -> Path:
         """`labels.parquet`: the points whose labels are used, and what for."""
         path = self.folder / "labels.parquet"
-        if self._lacks(path):
+        if self.lacks(path):
             found = self.points.labels
             parts = {"train": found.train} | ({} if found.target is None else {"target": found.target})
             rows = pd.concat([_listed(part, use) for use, part in parts.items()])
-            self._write(lambda: write_table(path, rows, {"kind": "labels", "words": found.words}))
+            self.write(lambda: write_table(path, rows, {"kind": "labels", "words": found.words}))
         return path
 
     def network(self, seed: int) -> Network:
@@ -118,7 +119,7 @@ class LearnStages:
         path, log = self.folder / "transformation.safetensors", self.folder / "transformation.parquet"
         if self.config.transformation == "bounded":
             return None
-        if self._lacks(path, log):
+        if self.lacks(path, log):
             images = self.points.everything.images
             say(f"transformation: {self.config.transformation_steps} steps on {len(images)} images")
             G = FieldTransformation(*self.points.everything.shape, seed=self.config.seed)
@@ -126,14 +127,14 @@ class LearnStages:
             checkpoint = self.checkpoints / "transformation.safetensors"
             told = train_transformation(G, images, config=settings, checkpoint=checkpoint, device=self.config.device)
             record = {"kind": "transformation-log", "warnings": list(told.warnings)}
-            self._write(lambda: (save_module(G, path), write_table(log, told.log, record)))
+            self.write(lambda: (save_module(G, path), write_table(log, told.log, record)))
         return load_module(path, FieldTransformation).requires_grad_(requires_grad=False)
 
     @cached_property
     def augmentation(self) -> LearnedAugmentation:
         """`augmentation.safetensors`."""
         path = self.folder / "augmentation.safetensors"
-        if self._lacks(path):
+        if self.lacks(path):
             config, labels = self.config, self.points.labels
             fitted = len(labels.train) if labels.target is not None else len(labels.train) * (config.folds - 1) // config.folds
             G = self.transformation
@@ -151,7 +152,7 @@ class LearnStages:
                 folder=self.checkpoints,
                 device=config.device,
             )
-            self._write(lambda: found.save(path))
+            self.write(lambda: found.save(path))
         return LearnedAugmentation.load(path)
 
     @property
@@ -163,57 +164,57 @@ class LearnStages:
     def history(self) -> Path:
         """`history.parquet`: each solve of the teaching, and `components.parquet`: what became likely."""
         path, components = self.folder / "history.parquet", self.folder / "components.parquet"
-        if self._lacks(path):
+        if self.lacks(path):
             solves = pd.DataFrame(self.augmentation.record["history"])
-            self._write(lambda: write_table(path, solves, {"kind": "history"}))
-        if self._lacks(components):
+            self.write(lambda: write_table(path, solves, {"kind": "history"}))
+        if self.lacks(components):
             shown = torch.tensor(self.points.everything.first(min(SHOWN, len(self.points.everything))).images)
             summary = self.augmentation.summary(shown).reset_index()
-            self._write(lambda: write_table(components, summary, {"kind": "components"}))
+            self.write(lambda: write_table(components, summary, {"kind": "components"}))
         return path
 
     @cached_property
     def check(self) -> pd.DataFrame:
         """`check.parquet`: predicted and measured changes of the target's loss."""
         path = self.folder / "check.parquet"
-        if self._lacks(path):
+        if self.lacks(path):
             config, labels = self.config, self.points.labels
             fitting, target = (
                 (labels.train, labels.target) if labels.target is not None else labels.train.split(1 / config.folds, config.seed)
             )
             assert target is not None
             say(f"check: {config.checks} augmented batches, predicted and measured on {len(target)} points")
-            fitted = self._fitted(fitting, self._row(LEARNED), config.seed, "classifier", "fitting the network to check")
+            fitted = self._fitted(fitting, self.row(LEARNED), config.seed, "classifier", "fitting the network to check")
             batch = min(16, len(fitting))
             settings: dict[str, Any] = {"batches": config.checks, "batch": batch, "C": config.C, "seed": config.seed}
             found = check_predictions(fitted, fitting, target, self.augmentation, **settings, device=config.device)
             record = {"kind": "check", **settings, "train": len(fitting), "target": len(target)}
-            self._write(lambda: write_table(path, found, record))
+            self.write(lambda: write_table(path, found, record))
         return read_table(path, "check", ("predicted", "measured"))[0]
 
     @cached_property
     def results(self) -> pd.DataFrame:
         """`results.parquet`: what the test set says of networks fitted to all labels, with each augmentation."""
         path = self.folder / "results.parquet"
-        if self._lacks(path):
+        if self.lacks(path):
             names = (LEARNED, *self.config.compare)
             cells = Cells(self.checkpoints / "retrained", "retrained")
             todo = [(name, self.config.seed + number) for number in range(self.config.retrainings) for name in names]
             say(f"comparison: {', '.join(names)}; {self.config.retrainings} networks each, on {self.points.labels.words}")
             for name, seed in todo:
-                if self._lacks(cells.folder / name / f"seed-{seed}.parquet"):
+                if self.lacks(cells.folder / name / f"seed-{seed}.parquet"):
                     row = self._measured(name, seed)
-                    self._write(partial(cells.write, name, f"seed-{seed}", row))
+                    self.write(partial(cells.write, name, f"seed-{seed}", row))
             found = pd.concat([cells.read_group(name) for name in names], ignore_index=True).drop(columns="cell")
-            self._write(lambda: write_table(path, found, {"kind": "learn-results", "words": self.points.labels.words}))
+            self.write(lambda: write_table(path, found, {"kind": "learn-results", "words": self.points.labels.words}))
         return read_table(path, "learn-results", ("augmentation", "seed", "accuracy", "loss"))[0]
 
     @cached_property
     def pictures(self) -> Path:
         """`gallery.npz`: what the report shows."""
         path = self.folder / "gallery.npz"
-        if self._lacks(path):
-            self._write(partial(save_pictures, self._laid, self.points.labels.train, self.config.seed, path))
+        if self.lacks(path):
+            self.write(partial(save_pictures, self._laid, self.points.labels.train, self.config.seed, path))
         return path
 
     @property
@@ -253,22 +254,23 @@ class LearnStages:
     def _measured(self, name: str, seed: int) -> pd.DataFrame:
         """A network fitted with one augmentation, and what the test set says of it."""
         everything, labels = self.points.everything, self.points.labels
-        fitted = self._fitted(everything, self._row(name), seed, "retraining", f"{name}, seed {seed}")
+        fitted = self._fitted(everything, self.row(name), seed, "retraining", f"{name}, seed {seed}")
         told = read(fitted.network, self.points.test)
-        self._write(lambda: (self.checkpoints / "retraining.safetensors").unlink(missing_ok=True))
+        self.write(lambda: (self.checkpoints / "retraining.safetensors").unlink(missing_ok=True))
         target = 0 if labels.target is None else len(labels.target)
         row = {"augmentation": name, "seed": seed, **told._asdict(), "train_labels": len(labels.train), "target_labels": target}
         return pd.DataFrame([row | {"test_images": len(self.points.test)}])
 
-    def _row(self, name: str) -> Augment:
-        """The augmentation of a row."""
-        shape = self.points.everything.shape
+    def row(self, name: str, *, target: bool = True) -> Augment:
+        """The augmentation of a row, on the device on which networks are fitted; `target`: whether the target is among the points."""
+        shape, share, place = self.points.everything.shape, self.config.share, model.resolve_device(self.config.device)
         if name == LEARNED:
             labels = self.points.labels
-            before = named_baseline(self.before, *shape, share=self.config.share)
-            count = None if labels.target is None else len(labels.train)
-            return as_augment(self.augmentation, before, count, alone=self.before not in PLAIN)
-        return named_baseline(name, *shape, transformation=self.transformation, share=self.config.share)
+            before = named_baseline(self.before, *shape, share=share, device=place)
+            count = len(labels.train) if target and labels.target is not None else None
+            return as_augment(copy.deepcopy(self.augmentation).to(place), before, count, alone=self.before not in PLAIN)
+        G = None if self.transformation is None else self.transformation.to(place)
+        return named_baseline(name, *shape, transformation=G, share=share, device=place)
 
     def _fitted(self, points: Examples, augment: Augment, seed: int, checkpoint: str, what: str) -> Model:
         fresh = model.Model.of(self.network(seed))

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from augury.choices import PLAIN
 from augury.errors import InputError
 from augury.experiment.learning.shifts import Shift
 from augury.experiment.learning.tasks import Points
@@ -28,7 +29,7 @@ from augury.learned import (
 )
 from augury.learned.augmentation import LEARNED
 from augury.learned.baselines import BASELINES, Apart, Share, Then, Unchanged, named_baseline, usual_before, usual_crop
-from augury.learned.baselines.named import BEFORE, PLAIN
+from augury.learned.baselines.named import BEFORE
 from augury.learned.bounded import WIDE
 from augury.learned.classifier import Classifier
 from augury.learned.learn import Taught

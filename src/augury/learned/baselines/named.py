@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
+import torch
+
+from augury.choices import PLAIN
 from augury.errors import InputError
 from augury.learned.baselines.automatic import RandAugment, TrivialAugment
 from augury.learned.baselines.combined import Share, Then, Unchanged
@@ -19,15 +22,14 @@ from augury.transforms.border import Real
 RGB = 3  # channels
 LARGE = 32  # pixels, from which a side counts as large: MNIST's 28 is not, CIFAR's 32 is
 
-AFTER_CROP: dict[str, Callable[[int, int, int, Transformation], Augment]] = {
-    "affine": lambda channels, height, width, _: random_affine(channels, height, width),
+AFTER_CROP: dict[str, Callable[[int, int, int, Transformation, torch.device | None], Augment]] = {
+    "affine": lambda channels, height, width, _, device: random_affine(channels, height, width, device),
     "heuristic": lambda channels, *_: Heuristic("cifar10" if channels == RGB else "mnist"),
     "randaugment": lambda *_: RandAugment(),
     "trivialaugment": lambda *_: TrivialAugment(),
-    "random-tau": lambda *settings: RandomTau(settings[-1]),
-    "adversarial-tau": lambda *settings: AdversarialTau(settings[-1]),
+    "random-tau": lambda *settings: RandomTau(settings[3]),
+    "adversarial-tau": lambda *settings: AdversarialTau(settings[3]),
 }
-PLAIN = ("none", "crop")  # vary images too little to stand in for draws of tau
 BASELINES = (*PLAIN, *AFTER_CROP)
 BEFORE = MappingProxyType({"grey": "crop", "RGB": "trivialaugment"})
 
@@ -44,7 +46,14 @@ def usual_before(channels: int) -> str:
 
 
 def named_baseline(
-    name: str, channels: int, height: int, width: int, *, transformation: Transformation | None = None, share: Real = 1
+    name: str,
+    channels: int,
+    height: int,
+    width: int,
+    *,
+    transformation: Transformation | None = None,
+    share: Real = 1,
+    device: torch.device | None = None,
 ) -> Augment:
     """The augmentation that a table calls `name`, for images of this shape.
 
@@ -60,6 +69,8 @@ def named_baseline(
         What the last two draw taus for, None: a `BoundedTransformation`, which needs no training.
     share
         The share of the images that are changed further after the crop.
+    device
+        The images', for a transformation of its own; None: the CPU.
 
     Raises
     ------
@@ -73,6 +84,6 @@ def named_baseline(
     crop = usual_crop(channels, height, width)
     if name == "crop":
         return crop
-    drawn = BoundedTransformation(channels, height, width) if transformation is None else transformation
-    further = AFTER_CROP[name](channels, height, width, drawn)
+    drawn = BoundedTransformation(channels, height, width).to(device) if transformation is None else transformation
+    further = AFTER_CROP[name](channels, height, width, drawn, device)
     return Then(crop, further if share == 1 else Share(further, share))

@@ -82,9 +82,9 @@ class AdversarialTau:
         return made.view(points, self.draws, *images.shape[1:])[torch.arange(points, device=images.device), hardest]
 
 
-def random_affine(channels: int, height: int, width: int) -> RandomTau:
-    """Random turns, sizes, shears and shifts within `BoundedTransformation`'s bounds; no flow and no colour."""
-    return RandomTau(BoundedTransformation.only(channels, height, width, rotation=20, scale=0.2, shear=15, shift=0.1))
+def random_affine(channels: int, height: int, width: int, device: torch.device | None = None) -> RandomTau:
+    """Random turns, sizes, shears and shifts within `BoundedTransformation`'s bounds, of images on this device; no flow and no colour."""
+    return RandomTau(BoundedTransformation.only(channels, height, width, rotation=20, scale=0.2, shear=15, shift=0.1).to(device))
 
 
 def _losses(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

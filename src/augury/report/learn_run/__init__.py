@@ -6,11 +6,11 @@ from pathlib import Path
 
 from augury.files import write_text
 from augury.report.learn_run.figures import write_figures
-from augury.report.learn_run.folder import LearnFolder
+from augury.report.learn_run.folder import LearnFolder, read_foreseen
 from augury.report.learn_run.page import render
 from augury.report.learn_run.words import Row, headline, rows
 
-__all__ = ["LearnFolder", "Row", "headline", "rows", "write_learn_report"]
+__all__ = ["LearnFolder", "Row", "headline", "read_foreseen", "rows", "write_learn_report"]
 
 
 def write_learn_report(folder: str | Path) -> Path:

@@ -57,6 +57,8 @@ class LearnFolder:
         A row a retrained network.
     pictures
         The arrays of `gallery.npz`.
+    foreseen
+        What was foreseen of each augmentation; None without a target.
     """
 
     config: dict[str, Any]
@@ -68,6 +70,7 @@ class LearnFolder:
     checked: dict[str, Any]
     results: pd.DataFrame
     pictures: dict[str, np.ndarray]
+    foreseen: pd.DataFrame | None
 
     @property
     def axes(self) -> HistoryAxes:
@@ -91,7 +94,17 @@ class LearnFolder:
         pictures = read_arrays(folder / "gallery.npz", (*STRIP, *GRID))
         _check(results, pictures, folder)
         versions = read_json(folder / "versions.json")
-        return cls(config, versions, str(told["words"]), history, components, check, checked, results, pictures)
+        words, foreseen = str(told["words"]), read_foreseen(folder)
+        return cls(config, versions, words, history, components, check, checked, results, pictures, foreseen)
+
+
+def read_foreseen(folder: Path) -> pd.DataFrame | None:
+    """The agreement of each augmentation's gradients with the target's, and the loss on its images; None where nothing was foreseen."""
+    path = folder / "foreseen.parquet"
+    if not path.exists():
+        return None
+    found, _ = read_table(path, "foreseen", ("augmentation", "agreement", "loss"))
+    return found.set_index("augmentation")
 
 
 def _check(results: pd.DataFrame, pictures: dict[str, np.ndarray], folder: Path) -> None:

@@ -19,6 +19,7 @@ from augury.report.learn_run.words import check_words, headline, rows
 from augury.report.pictures import Picture
 from augury.report.sealed import filled
 from augury.report.subsampling.figures.canvas import DPI
+from augury.report.words import NOTHING
 
 FACTS = ("data", "model", "rule", "transformation", "steps", "share")
 
@@ -37,7 +38,7 @@ def _content(run: LearnFolder, figures: Mapping[str, Sheet]) -> dict[str, Any]:
         "evidence": _minus(evidence),
         "learned": LEARNED,
         "facts": [(name.replace("_", " "), run.config[name]) for name in FACTS if name in run.config] + [("labels", run.words)],
-        "rows": [(row.name, [_minus(cell) for cell in row.cells]) for row in rows(run.results)],
+        "rows": [(row.name, [_minus(cell) for cell in (*row.cells, *_foreseen(run, row.name))]) for row in rows(run.results)],
         "images": int(run.results["test_images"].iloc[0]),
         "agreement": _minus(_agreement(*check_words(run.check))),
         "laid": _laid(run.components),
@@ -61,6 +62,16 @@ def _charts(run: LearnFolder) -> dict[str, Any]:
         "effect_chart": history_chart(run, "effect", run.axes.effect),
         "divergence_chart": history_chart(run, "divergence", run.axes.divergence),
     }
+
+
+def _foreseen(run: LearnFolder, name: str) -> list[str]:
+    """The cells of what was foreseen of a row, where it was."""
+    if run.foreseen is None:
+        return []
+    if name not in run.foreseen.index:
+        return [NOTHING, NOTHING]
+    agreement, loss = run.foreseen.loc[name, ["agreement", "loss"]]
+    return [f"{agreement:.3f}", f"{loss:.2f}"]
 
 
 def _agreement(correlation: float, slope: float) -> str:
