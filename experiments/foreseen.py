@@ -1,154 +1,232 @@
-"""Does influence tell images changed as deployed from images changed at random? What a taught augmentation can learn from, at best.
+"""Is it foreseen what an augmentation brings? Predictions made with one network beside the accuracies that were measured with each.
 
     AUGURY_DATA=FOLDER python experiments/foreseen.py
 
-For each shift of MNIST (600 labels, 200 more as deployed) a network F is fitted to the training images with random taus, as in the row
-`random-tau` of `learning/`, but without the target. Every 100 steps each training image, cropped as usual, is changed twice, by a random
-tau and by the very shift, and the influence of both on the target is compared as E's draws are: bounded, per length of the image's own
-gradient. Beside it stands what training on such images really brings: the row `deployed` against `random-tau` in `learning/cells`.
-Finished shifts and seeds are not measured again.
+For each task and draw of the labels `augury.foresee` asks a single network, on its way through the first part of a training, how well the
+gradients on images of each row of `learning/` agree with the target's. The same network and the same images tell what influence through
+its last layer foresees (*Learning to Augment Influential Data*, Eq. 19), as it is and as the rule `choice` compares draws by it, and how
+hard the images are. Beside them stand the accuracies in `learning/cells`, of the same draws. Without a shift a third of the labels serves
+as target. Finished tasks and draws are not measured again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
 from torch import Tensor
-from torch.nn import functional
 
+from augury import foresee
 from augury.cells import Cells
+from augury.choices import PLAIN
+from augury.data import Examples
+from augury.experiment.learning.measure import SEARCH
 from augury.experiment.learning.rows import Deployed
 from augury.experiment.learning.tasks import Points, Task, read_task
-from augury.files import write_text
+from augury.files import write_atomic, write_text
 from augury.learned import BoundedTransformation, TeachingConfig
-from augury.learned.baselines import named_baseline, usual_crop
+from augury.learned.baselines import BASELINES, Share, Then, named_baseline, usual_before
 from augury.learned.classifier import Classifier
 from augury.learned.objective import Target, effects, target_direction
 from augury.model.reading import to_batch
 from augury.networks import build
-from augury.softmax import residuals
-from augury.training import Augment, Moment, train
+from augury.report.learning.tables import task_name
+from augury.report.subsampling.figures.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, QUIET, RED, SKY, legend, panels, render
+from augury.training import Augment, Moment
 
 RESULTS = Path(__file__).parent / "learning"
-SHIFTS, SEEDS = ("turned", "thick", "blurred", "slanted", "lit"), 3
-SEARCH = 1000  # added to the seed of F, as in the experiment
+SHIFTED = ("mnist-1:turned", "mnist-1:slanted", "mnist-1:thick", "mnist-1:lit", "mnist-1:blurred")
+DRAWS = dict.fromkeys((*SHIFTED, "mnist-1"), 5) | {"cifar10-10": 3}  # of the labels
+KNOWN = "deployed"  # the row that knows the shift
+WIDER = "random-tau-wide"  # the row that goes too far
+SIGNS = {"agreement": 1, "influence": -1, "aligned": -1, "loss": 1}  # whether more, or less, is to mean a better augmentation
+COLUMNS = {
+    "agreement": "agreement of all layers' gradients",
+    "influence": "influence (Eq. 19)",
+    "aligned": "influence as compared by `choice`",
+    "loss": "loss on the images",
+}
+PANELS = 3  # in a row of the figure
+LOOKS = dict(
+    zip(
+        (*BASELINES, WIDER, KNOWN),
+        zip("ox^vs<>DPX", (BLACK, GREY, SKY, GREEN, ORANGE, BLUE, PURPLE, RED, QUIET, BLUE), strict=True),
+        strict=True,
+    )
+)
 Images, Labels = Float[Tensor, "points channels height width"], Int64[Tensor, " points"]
 
 
-@dataclass(frozen=True)
-class Watched:
-    """An augmentation that now and then compares two ways to change all training images by their influence on the target."""
+@dataclass
+class LastLayer:
+    """What the network's last layer foresees at a step: s is solved for once, over the images before they are changed."""
+
+    target: Examples
+    points: int
+    step: int = -1
+    s: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def told(self, classifier: Classifier, plain: Images, made: Images, labels: Labels, step: int) -> dict[str, float]:
+        """The means over the images, influences times the number of training points."""
+        if step != self.step:
+            aim = Target(to_batch(self.target.images, classifier.network, plain.device), torch.from_numpy(self.target.labels))
+            self.s, _ = target_direction(classifier, plain, aim, damping=TeachingConfig().damping, points=self.points)
+            self.step = step
+        with torch.no_grad():
+            features, scores = classifier(made)
+        ways = {"influence": False, "aligned": True}
+        found = {name: effects(self.s, features, scores, labels, bounded=choice, aligned=choice).mean() for name, choice in ways.items()}
+        return {name: self.points * float(mean) for name, mean in found.items()}
+
+
+@dataclass
+class Asked:
+    """An augmentation that notes what the last layer foresees of the images that it makes."""
 
     augment: Augment
-    task: Task
-    points: Points
+    layer: LastLayer
     rows: list[dict[str, float]] = field(default_factory=list)
 
     def __call__(self, images: Images, labels: Labels, moment: Moment) -> Images:
-        """The images, changed by the augmentation."""
-        config = TeachingConfig()
-        if moment.step >= config.warmup * moment.steps and moment.step % config.every == 0:
-            with moment.reading() as network, torch.no_grad():
-                self.rows.append({"step": moment.step} | self._compared(Classifier.of(network, images), config, moment))
-        return self.augment(images, labels, moment)
-
-    def _compared(self, classifier: Classifier, config: TeachingConfig, moment: Moment) -> dict[str, float]:
-        labels, shift = self.points.labels, self.task.shift
-        assert labels.target is not None
-        assert shift is not None
-        y, device = torch.from_numpy(labels.train.labels), torch.device("cpu")
-        plain, aim = (to_batch(part.images, classifier.network, device) for part in (labels.train, labels.target))
-        shape, generator = self.points.everything.shape, moment.generator
-        cropped, G = usual_crop(*shape)(plain, y, moment), BoundedTransformation(*shape)
-        tau = 2 * torch.rand(len(cropped), G.tau_size, generator=generator) - 1
-        ways = {"random": G(cropped, tau), "known": Deployed(shift)(cropped, y, moment)}
-        curved, target = torch.cat([plain, ways["random"]]), Target(aim, torch.from_numpy(labels.target.labels))
-        s, _ = target_direction(classifier, curved, target, damping=config.damping, points=len(y))
-        worth = {name: effect(classifier, s, made, y) for name, made in ways.items()}
-        gained = worth["known"] - worth["random"]
-        turned = {name: cosine(classifier, cropped, made, y) for name, made in ways.items()}
-        return {
-            "difference": float(gained.mean()),
-            "scale": float(torch.cat(list(worth.values())).std()),
-            "better": float((gained < 0).double().mean()),
-            **{f"cosine_{name}": float(values.mean()) for name, values in turned.items()},
-        }
-
-
-def effect(classifier: Classifier, s: Tensor, images: Images, labels: Labels) -> Float[Tensor, " points"]:
-    """What E's draws are compared by."""
-    features, scores = classifier(images)
-    return len(labels) * effects(s, features, scores, labels, bounded=True, aligned=True)
-
-
-def cosine(classifier: Classifier, first: Images, second: Images, labels: Labels) -> Float[Tensor, " points"]:
-    """Between the gradients of an image before and after it is changed, in the last layer's weights."""
-    (f, z), (g, w) = classifier(first), classifier(second)
-    return functional.cosine_similarity(f, g) * functional.cosine_similarity(residuals(z, labels), residuals(w, labels))
+        """The images, changed."""
+        made = self.augment(images, labels, moment)
+        self.rows.append(self.layer.told(Classifier.of(moment.network, images), images, made, labels, moment.step))
+        return made
 
 
 def measure(task: Task, seed: int) -> pd.DataFrame:
-    """A row a moment of F's training."""
+    """A line a row: what is foreseen of it, the means over all looks at the network."""
     points, fitting = task.points(seed), task.fitting
-    shape, fitted = points.everything.shape, points.labels.train
-    random = named_baseline("random-tau", *shape, transformation=BoundedTransformation(*shape), share=fitting.share)
-    watched = Watched(random, task, points)
-    network = build(fitting.network, channels=shape[0], height=shape[1], width=shape[2], classes=len(fitted.classes), seed=seed + SEARCH)
-    config = fitting.config(len(fitted), fitting.search, seed + SEARCH)
-    train(network.module, fitted.images, fitted.labels, config=config, augment=watched, device="cpu")
-    return pd.DataFrame(watched.rows).assign(task=task.name, seed=seed)
+    channels, height, width = points.everything.shape
+    train, target = points.labels.train, points.labels.target
+    if target is None:
+        train, target = train.split(1 / 3, seed)
+    layer = LastLayer(target, len(train))
+    asked = {name: Asked(augment, layer) for name, augment in ways(task, points)}
+    network = build(fitting.network, channels=channels, height=height, width=width, classes=len(train.classes), seed=seed + SEARCH)
+    training = fitting.config(round((1 - TeachingConfig.matching().held) * len(train)), fitting.search, seed + SEARCH)
+    found = foresee(network, train, target, asked, training=training, share=fitting.share, seed=seed + SEARCH, device="cpu")
+    last = pd.DataFrame({name: pd.DataFrame(some.rows).mean() for name, some in asked.items()}).T
+    table = pd.concat([found, last], axis=1).rename_axis("row").reset_index()
+    return table.assign(task=task.name, seed=seed)
 
 
-def gains() -> pd.Series:
-    """Points of accuracy by which the row `deployed` is ahead of `random-tau`, a number a task and seed."""
+def ways(task: Task, points: Points) -> Iterator[tuple[str, Augment]]:
+    """What the rows do to training images."""
+    shape, share = points.everything.shape, task.fitting.share
+    for name in BASELINES:
+        yield name, named_baseline(name, *shape, share=share)
+    yield WIDER, named_baseline("random-tau", *shape, transformation=BoundedTransformation.wide(*shape), share=share)
+    if task.shift is not None:
+        before = usual_before(shape[0])
+        beneath = named_baseline("random-tau" if before in PLAIN else before, *shape, share=share)
+        yield KNOWN, Then(beneath, Share(Deployed(task.shift), share))
+
+
+def beside(found: pd.DataFrame) -> pd.DataFrame:
+    """What was foreseen, with the accuracy that was measured, in per cent, where it was."""
     cells = Cells(RESULTS / "cells", "learning-cells").read()
-    heights = cells.pivot_table(index=["task", "seed"], columns="row", values="accuracy")
-    return 100 * (heights["deployed"] - heights["random-tau"])
+    real = cells[["task", "seed", "row", "accuracy"]].assign(accuracy=100 * cells["accuracy"])
+    return found.merge(real, on=["task", "seed", "row"])
 
 
-def table(found: pd.DataFrame, real: pd.Series) -> str:
-    """A row a shift: means over moments, ± deviations over seeds."""
-    lines = [
-        "# What influence can tell\n",
-        "Images changed by the very shift against images changed by random taus: the mean difference of their aligned influence on the",
-        "target, in standard deviations over images (negative: the shift is preferred); the share of the images of which the shift is",
-        "preferred; the cosine between an image's gradient before and after; and what training on images changed by the shift brings, in",
-        "points of accuracy.\n",
-        "| shift | seeds | difference | preferred, % | cosine, the shift | cosine, random tau | gain by training |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    found = found.assign(standard=found["difference"] / found["scale"], preferred=100 * found["better"])
-    for name in SHIFTS:
-        own = found[found["task"] == f"mnist-1:{name}"]
-        means = own.groupby("seed")[["standard", "preferred", "cosine_known", "cosine_random"]].mean()
-        gain = real.get(f"mnist-1:{name}", pd.Series(dtype=float)).dropna()
-        shown = [spread(means[column], decimals) for column, decimals in zip(means, (2, 0, 2, 2), strict=True)]
-        lines.append(f"| {name} | {len(means)} | {' | '.join(shown)} | {spread(gain, 2)} |")
-    return "\n".join(lines) + "\n"
+def orders(both: pd.DataFrame) -> pd.DataFrame:
+    """For each task and draw and each prediction: its rank correlation with accuracy, and what the baseline that it puts first lacks."""
+    lines = []
+    for (task, seed), own in both.groupby(["task", "seed"], sort=False):
+        usual = own[own["row"] != KNOWN].set_index("row")
+        for name, sign in SIGNS.items():
+            chosen = (sign * usual[name]).idxmax()
+            rho = float(spearmanr(sign * own[name], own["accuracy"]).statistic)
+            lines.append(
+                {"task": task, "seed": seed, "prediction": name, "rho": rho, "chosen": chosen}
+                | {"lacks": float(usual["accuracy"].max() - usual["accuracy"][chosen])}
+            )
+        lines.append(
+            {"task": task, "seed": seed, "prediction": "chance", "rho": 0.0, "chosen": ""}
+            | {"lacks": float(usual["accuracy"].max() - usual["accuracy"].mean())}
+        )
+    return pd.DataFrame(lines)
 
 
-def spread(values: pd.Series, decimals: int) -> str:
+PAGE = """# What is foreseen, and what came
+
+A single network is asked, before anything is trained with any of them, what the augmentations of the [tables](tables.md) would bring;
+`python experiments/foreseen.py` tells how. Rank correlations (Spearman) of what is foreseen with the accuracy that was measured, over the
+{baselines} baselines, `{wider}`, which goes too far, and, under a shift, `{known}`, which knows it: 1, the same order; 0, none; −1,
+the opposite one. Means over draws of the labels ± deviations.
+
+{orders}
+
+How many points of accuracy the baseline that a prediction puts first lacks of the best one; and a baseline taken by chance, on the mean:
+
+{lacks}
+
+![What is foreseen against what was measured](figures/foreseen.png)
+"""
+
+
+def page(both: pd.DataFrame) -> str:
+    """Two tables: how well each prediction orders the rows, and what follows for who picks by it."""
+    lines = orders(both)
+    tables = {"orders": _table(lines, "rho", list(COLUMNS)), "lacks": _table(lines, "lacks", [*COLUMNS, "chance"])}
+    return PAGE.format(baselines=len(BASELINES), known=KNOWN, wider=WIDER, **tables)
+
+
+def _table(lines: pd.DataFrame, value: str, predictions: list[str]) -> str:
+    heads = [COLUMNS.get(name, "by chance") for name in predictions]
+    rows = [f"| task | n | {' | '.join(heads)} |", f"| --- | ---: |{' ---: |' * len(heads)}"]
+    for task in lines["task"].unique():
+        own = lines[lines["task"] == task].pivot_table(index="seed", columns="prediction", values=value)
+        rows.append(f"| {task_name(task)} | {len(own)} | {' | '.join(_spread(own[name]) for name in predictions)} |")
+    return "\n".join(rows)
+
+
+def _spread(values: pd.Series) -> str:
     """Mean ± sample deviation."""
-    text = f"{values.mean():.{decimals}f}" if len(values) else "not measured"
-    return (text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{decimals}f}").replace("-", "−")
+    text = f"{values.mean():.2f}"
+    return (text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.2f}").replace("-", "−")
+
+
+def _draw(figure: Figure, both: pd.DataFrame) -> None:
+    tasks = list(both["task"].unique())
+    for task, axes in zip(tasks, panels(figure, [task_name(task) for task in tasks], PANELS), strict=True):
+        means = both[both["task"] == task].groupby("row")[["agreement", "accuracy"]].mean()
+        for row, (marker, colour) in LOOKS.items():
+            if row in means.index:
+                agreement, accuracy = means.loc[row]
+                axes.plot(agreement, 100 - accuracy, marker, color=colour, markersize=7, linestyle="none", label=row)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="y", which="minor", labelsize=7)
+        axes.invert_yaxis()
+        axes.set_xlabel("agreement, foreseen")
+        axes.set_ylabel("test error, measured (%)")
+    legend(figure, PANELS)
 
 
 def main() -> None:
-    """Measure what is missing, and write the table."""
+    """Measure what is missing, and write tables and figure."""
     torch.set_num_threads(1)
     store = Cells(RESULTS / "foreseen", "learning-foreseen")
-    for seed in range(SEEDS):
-        for name in SHIFTS:
-            if str(seed) not in store.names(f"mnist-1.{name}"):
-                store.write(f"mnist-1.{name}", str(seed), measure(read_task(f"mnist-1:{name}"), seed))
+    for name, draws in DRAWS.items():
+        task = read_task(name)
+        for seed in range(draws):
+            if str(seed) not in store.names(task.group):
+                store.write(task.group, str(seed), measure(task, seed))
                 print(name, seed, flush=True)
-    for name in SHIFTS:
-        store.pack(f"mnist-1.{name}")
-    write_text(RESULTS / "foreseen.md", table(store.read(), gains()))
+        store.pack(task.group)
+    both = beside(pd.concat([store.read_group(read_task(name).group) for name in DRAWS], ignore_index=True))
+    drawn = render(lambda figure: _draw(figure, both), 12.6, 11.2)
+    write_atomic(RESULTS / "figures" / "foreseen.png", lambda stream: stream.write(drawn))
+    write_text(RESULTS / "foreseen.md", page(both))
 
 
 if __name__ == "__main__":
