@@ -212,10 +212,16 @@ def test_a_share_of_the_points_as_target_counts_in_every_row(tmp_path: Path, mon
     assert record["command"].startswith("augury learn digits --classes 3,8 --per-class 20 --target 0.25 --rule gradient")
 
 
-def test_other_data_as_target_is_what_the_network_is_to_do_well_on(tmp_path: Path) -> None:
+def test_other_data_as_target_is_what_the_network_is_to_do_well_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = data.load("digits").only(["3", "8"])
     points.select(np.arange(100, 130)).save(tmp_path / "deployed.npz")
-    found = learn_run(**SETTINGS | {"target": str(tmp_path / "deployed.npz"), "retrainings": 1, "compare": ("crop",)}, out=tmp_path / "run")
+    settings = SETTINGS | {"target": str(tmp_path / "deployed.npz"), "retrainings": 1, "compare": ("crop",)}
+    found = learn_run(**settings, out=tmp_path / "run")
+    assert "warning: networks are tested on the training data's own test images, not on such as the target's" in capsys.readouterr().err
+    assert "own test images the learned augmentation" in found.report.read_text(encoding="utf-8")
+    assert found.config["elsewhere"]
+    assert not LearnConfig.read(**settings, test=settings["target"]).elsewhere
+    assert not LearnConfig.read(**SETTINGS, target=0.3).elsewhere
     assert set(found.results["target_labels"]) == {30}
     assert set(found.results["train_labels"]) == {40}
     assert found.foreseen is not None

@@ -40,9 +40,13 @@ def learn(
         answer(_result(found), "", as_json=True)
         return
     print_table("on the test set", COLUMNS, [[row.name, *row.cells[:3]] for row in reports.rows(found.results)])
-    claim, evidence = reports.headline(found.results)
+    claim, evidence = _headline(found)
     typer.echo(f"{claim}. {evidence}")
     typer.echo(f"augmentation: {found.file}\nreport:       {found.report}")
+
+
+def _headline(found: runs.LearnRun) -> tuple[str, str]:
+    return reports.headline(found.results, elsewhere=found.config.get("elsewhere", False))
 
 
 def _result(found: runs.LearnRun) -> dict[str, Any]:
@@ -57,6 +61,6 @@ def _result(found: runs.LearnRun) -> dict[str, Any]:
         "augmentation": str(found.file),
         "report": str(found.report),
         **labels,
-        "headline": ". ".join(reports.headline(found.results)),
+        "headline": ". ".join(_headline(found)),
         "results": told,
     }

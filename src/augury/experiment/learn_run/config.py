@@ -144,6 +144,11 @@ class LearnConfig(Settings):
         return None if self.target == NONE or self.target_share is not None else self.target
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether networks are tested on the training data's own test images though the target is other data."""
+        return self.target_data is not None and self.test is None
+
+    @property
     def idle(self) -> frozenset[str]:
         """The settings that change nothing, given what is chosen."""
         of_choice = set() if self.rule == "choice" else {"draws", "divergence"}

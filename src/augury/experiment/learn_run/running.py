@@ -19,6 +19,7 @@ from augury.experiment.learn_run.foreseen import foresee_rows
 from augury.experiment.learn_run.stages import LearnStages
 from augury.files import read_json, read_table
 from augury.learned import LearnedAugmentation
+from augury.progress import say
 from augury.report.learn_run import read_foreseen, write_learn_report
 from augury.training import Crew, joined
 
@@ -88,6 +89,8 @@ def learn_run(config: LearnConfig | None = None, *, out: str | Path, **settings:
         are bad.
     """
     settled = LearnConfig.read(**(settings if config is None else asdict(config) | settings))
+    if settled.elsewhere:
+        say("warning: networks are tested on the training data's own test images, not on such as the target's; give test for others")
     folder = Path(out).expanduser()
     stages = LearnStages(settled, folder)
     with joined() as crew, _claimed(crew, claim_folder(folder, settled, stages.record, device=settled.device)):

@@ -239,6 +239,7 @@ class LearnStages:
             "class_names": list(everything.classes),
             "labels": labels.count,
             "before": self.before,
+            "elsewhere": self.config.elsewhere,
             **{f"{name}_points": len(part) for name, part in parts.items()},
             **{f"{name}_digest": fingerprint(part) for name, part in parts.items()},
             "training": asdict(self.training(len(everything), self.config.seed)),

@@ -30,7 +30,7 @@ def render(run: LearnFolder, figures: Mapping[str, Sheet]) -> str:
 
 
 def _content(run: LearnFolder, figures: Mapping[str, Sheet]) -> dict[str, Any]:
-    claim, evidence = headline(run.results)
+    claim, evidence = headline(run.results, elsewhere=run.config.get("elsewhere", False))
     config = {name: value for name, value in run.config.items() if name not in ("command", "kind", "training")}
     return {
         "run": run,
@@ -65,13 +65,11 @@ def _charts(run: LearnFolder) -> dict[str, Any]:
 
 
 def _foreseen(run: LearnFolder, name: str) -> list[str]:
-    """The cells of what was foreseen of a row, where it was."""
+    """The cell of what was foreseen of a row, where it was."""
     if run.foreseen is None:
         return []
-    if name not in run.foreseen.index:
-        return [NOTHING, NOTHING]
-    agreement, loss = run.foreseen.loc[name, ["agreement", "loss"]]
-    return [f"{agreement:.3f}", f"{loss:.2f}"]
+    agreements = run.foreseen["agreement"]
+    return [f"{float(agreements[name]):.3f}" if name in agreements.index else NOTHING]
 
 
 def _agreement(correlation: float, slope: float) -> str:

@@ -68,8 +68,11 @@ def rows(results: pd.DataFrame) -> list[Row]:
     return sorted(found, key=lambda row: (row.name != LEARNED, -row.accuracy.mean, row.loss))
 
 
-def headline(results: pd.DataFrame) -> tuple[str, str]:
-    """What is claimed, and what it rests on: the learned augmentation against the best of the others."""
+def headline(results: pd.DataFrame, *, elsewhere: bool = False) -> tuple[str, str]:
+    """What is claimed, and what it rests on: the learned augmentation against the best of the others.
+
+    `elsewhere`: the test images are the training data's own, though the target is other data.
+    """
     learned, *others = rows(results)
     best = others[0]
     assert best.ahead is not None
@@ -87,6 +90,9 @@ def headline(results: pd.DataFrame) -> tuple[str, str]:
         f"test loss {learned.loss:.4f} against {best.loss:.4f}, with the same {labels} in every row.{caution} "
         "The best other is chosen after the fact."
     )
+    if elsewhere:
+        claim = f"On the training data's own test images {claim[0].lower()}{claim[1:]}"
+        evidence += " Of images such as the target's this tells nothing: test on labelled ones (--test)."
     return claim, evidence
 
 
