@@ -23,9 +23,9 @@ DATA = ("data", "data_dir", "classes", "first", "per_class", "size", "test", "te
 OTHERS = ("share", "model", "steps", "device", "compare", "seed")
 MEANING = (
     "Agreement with the target, 1 at most: more is better, where the target differs from the training images. Loss: how hard the changed "
-    "images are; harder is better among augmentations that keep labels right."
+    "images are."
 )
-ALIKE = "Here images as they are agree best, so nothing tells the target from the training images: the agreement says nothing then."
+ALIKE = "Here images that are hardly changed agree best: nothing tells the target from the training images, and the agreement tells nothing."
 
 
 @configured(*DATA, *OTHERS, of=ForeseeConfig)

@@ -51,11 +51,11 @@ def foresee(
     `agreement`, 1 at most, is the one between the gradients of the network's loss on training images as an augmentation changes them and on
     the target's (`augury.learned.gradients`), the mean over 8 looks at a single network in the first part of its training, on random
     changes: what `learn` makes as large as it can. More is better; only comparisons mean something. It tells how far an augmentation makes
-    of the training images what the target's are, and nothing else: where the target does not differ from them, it puts the images as they
-    are first, and what counts is how much an augmentation varies them.
+    of the training images what the target's are, and nothing else: where the target does not differ from them, it puts images that are
+    hardly changed first, and what counts is how an augmentation varies them.
 
-    `loss` is the network's mean loss on the images that an augmentation makes, in nats. Among augmentations that keep labels right, those
-    of harder images vary them more; one that destroys labels makes the hardest.
+    `loss` is the network's mean loss on the images that an augmentation makes, in nats: how far it goes. One that destroys labels makes the
+    hardest images.
 
     Parameters
     ----------
