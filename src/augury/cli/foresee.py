@@ -25,7 +25,7 @@ MEANING = (
     "Agreement with the target, 1 at most: more is better, where the target differs from the training images. Loss: how hard the changed "
     "images are."
 )
-ALIKE = "Here images that are hardly changed agree best: nothing tells the target from the training images, and the agreement tells nothing."
+ALIKE = "Here images that are hardly changed agree best: nothing tells the target from the training images, and agreement says nothing."
 
 
 @configured(*DATA, *OTHERS, of=ForeseeConfig)
